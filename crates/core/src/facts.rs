@@ -1,0 +1,51 @@
+//! What Cordon itself knows when it judges; never set by the caller.
+
+use std::collections::BTreeSet;
+
+use crate::{Integrity, SessionId};
+
+/// Why Cordon cannot be sure what a call would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ambiguity {
+    /// No signed manifest describes the tool.
+    NoManifest,
+    /// Part of the message was not understood.
+    Unparsed,
+    /// An input is known to exist and not known.
+    UnknownInput,
+}
+
+impl Ambiguity {
+    /// The ambiguity as policies see it in `context.ambiguous`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoManifest => "no_manifest",
+            Self::Unparsed => "unparsed",
+            Self::UnknownInput => "unknown_input",
+        }
+    }
+}
+
+/// What is known about the session a call belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// The session.
+    pub id: SessionId,
+    /// Calls decided before this one.
+    pub calls: u64,
+    /// The least trusted text in the session's context.
+    pub integrity: Integrity,
+}
+
+/// What Cordon itself knows when it judges.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The session, where there is one.
+    pub session: Option<SessionFacts>,
+    /// Why it cannot be sure what the call would do; empty when it can.
+    pub ambiguous: BTreeSet<Ambiguity>,
+    /// The obligations that the enforcement point can carry out, by type.
+    pub supported: BTreeSet<&'static str>,
+    /// The region the node runs in.
+    pub region: Option<Box<str>>,
+}

@@ -1,0 +1,42 @@
+//! The vocabulary of Cordon: the nouns that every other crate speaks.
+//!
+//! This crate never does I/O, never reads a clock, and never decides anything.
+//! Its three most important types are [`Request`] (who wants to do what, to what, under which
+//! circumstances), [`Judgement`] (the full answer) and [`Value`] (typed data that can be unknown).
+
+pub mod cbor;
+pub mod json;
+
+mod action;
+mod chain;
+mod context;
+mod digest;
+mod exact;
+mod facts;
+mod id;
+mod judgement;
+mod label;
+mod limits;
+mod manifest;
+mod obligation;
+mod request;
+mod resource;
+mod time;
+mod value;
+
+pub use action::{Action, ActionName, Class, ClassKind, Effect, InvalidName};
+pub use chain::{Chain, EmptyChain, Principal, PrincipalKind, Role};
+pub use context::Context;
+pub use digest::{Digest, Hasher, InvalidDigest};
+pub use exact::ExactBytes;
+pub use facts::{Ambiguity, Facts, SessionFacts};
+pub use id::{ApprovalId, CallId, Entropy, Id, IdKind, InvalidId, RecordId, SessionId};
+pub use judgement::{Judgement, Reason, ReasonKind, RuleRef, Verdict, combine};
+pub use label::{Integrity, Marking};
+pub use limits::Limits;
+pub use manifest::{CallLimits, OutputLabel, ToolManifest, Validator, ValidatorKind};
+pub use obligation::{Obligation, ObligationKind, join_obligations};
+pub use request::Request;
+pub use resource::{Resource, ResourceKind};
+pub use time::{Duration, Timestamp};
+pub use value::{Decimal, Record, UnknownReason, Value};
