@@ -166,6 +166,46 @@ impl Node {
         matches!(self.kind, Kind::Object(_))
     }
 
+    /// The value with names sorted and no white space, numbers as written: two texts of the same
+    /// value in different order or spacing have one canonical text.
+    pub fn canonical(&self) -> String {
+        let mut out = String::new();
+        self.write_canonical(&mut out);
+        out
+    }
+
+    fn write_canonical(&self, out: &mut String) {
+        match &self.kind {
+            Kind::Array(items) => {
+                out.push('[');
+                for (n, item) in items.iter().enumerate() {
+                    if n > 0 {
+                        out.push(',');
+                    }
+                    item.write_canonical(out);
+                }
+                out.push(']');
+            }
+            Kind::Object(members) => {
+                let mut sorted: Vec<_> = members.iter().collect();
+                sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+                out.push('{');
+                for (n, (name, node)) in sorted.into_iter().enumerate() {
+                    if n > 0 {
+                        out.push(',');
+                    }
+                    out.push_str(&quote(name));
+                    out.push(':');
+                    node.write_canonical(out);
+                }
+                out.push('}');
+            }
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {
+                let _ = write!(out, "{self}");
+            }
+        }
+    }
+
     /// The values that a JSON Pointer (RFC 6901) names; the token `*` names every item or member.
     pub fn select(&self, pointer: &str) -> Vec<&Node> {
         let mut found = vec![self];
@@ -550,6 +590,17 @@ mod tests {
         assert_eq!(node.select("").len(), 1);
         assert!(node.select("to").is_empty());
         assert!(node.select("/to/7").is_empty());
+    }
+
+    #[test]
+    fn one_value_has_one_canonical_text() {
+        let text = |text: &str| parse(text.as_bytes(), &Limits::DEFAULT).unwrap().canonical();
+        assert_eq!(
+            text(r#"{ "b" : 1.0, "a" : ["\u0041", {"d":1,"c":2}] }"#),
+            r#"{"a":["A",{"c":2,"d":1}],"b":1.0}"#
+        );
+        assert_eq!(text(r#"{"a":1,"b":2}"#), text(r#"{"b":2,"a":1}"#));
+        assert_ne!(text("[1]"), text("[1.0]"));
     }
 
     #[test]
