@@ -5,6 +5,7 @@
 //! circumstances), [`Judgement`] (the full answer) and [`Value`] (typed data that can be unknown).
 
 pub mod cbor;
+pub mod ed25519;
 pub mod json;
 
 mod action;
