@@ -494,6 +494,15 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// The name without letter case: names with the same fold are one name to a reader that ignores
+/// case, as Go's `encoding/json` does (it takes `ſ` for `s` and the Kelvin sign for `k` too).
+pub fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
 /// The value as compact JSON text; numbers as they were written.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -601,6 +610,16 @@ mod tests {
         );
         assert_eq!(text(r#"{"a":1,"b":2}"#), text(r#"{"b":2,"a":1}"#));
         assert_ne!(text("[1]"), text("[1.0]"));
+    }
+
+    #[test]
+    fn names_fold_to_what_a_reader_that_ignores_case_takes_them_for() {
+        for name in ["Name", "NAME", "n\u{0041}me"] {
+            assert_eq!(fold(name), "name");
+        }
+        assert_eq!(fold("ta\u{17f}kId"), "taskid");
+        assert_eq!(fold("tas\u{212a}Id"), "taskid");
+        assert_ne!(fold("na_me"), "name");
     }
 
     #[test]
