@@ -1,1 +1,13 @@
-fn main() {}
+//! `cordon`: a security runtime for AI agents.
+//!
+//! This binary reads flags and configuration, wires the crates together and starts them. It never
+//! decides anything itself: every decision is the guard's.
+
+mod cli;
+mod demo;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}
