@@ -1,1 +1,28 @@
-//! stub
+//! Policies and the decision: one pure function over signed text.
+//!
+//! This crate never does I/O, never reads a clock, never draws randomness and never waits. It gives
+//! the same judgement for the same arguments on any machine, in any year. What it does not fully
+//! understand it refuses to load, and what it cannot judge it denies.
+//! Its three most important types are [`PolicySource`] (the files somebody wrote), [`PolicySet`]
+//! (what became of them) and [`VerifiedBundle`] (files that enough of the right people signed).
+
+mod bundle;
+mod cases;
+mod decide;
+mod diagnostic;
+mod explain;
+mod manifest;
+mod policies;
+mod source;
+
+pub use bundle::{
+    ActivationError, Bundle, BundleError, BundleRole, BundleTerms, EPOCH_MAX, Freshness, InvalidThreshold,
+    LastAccepted, RoleTrust, Statement, Trust, VerifiedBundle, build_statement,
+};
+pub use cases::{TestOutcome, TestReport};
+pub use decide::decide;
+pub use diagnostic::{Diagnostic, Severity};
+pub use explain::{Explanation, PrincipalExplanation, RuleExplanation, RuleKind, RuleOutcome, explain};
+pub use manifest::{manifest_from_json, manifest_to_toml, parse_manifests};
+pub use policies::{Compiled, Counts, PolicySet};
+pub use source::{ENVELOPE_FILE, FILE_BYTES_MAX, FILES_MAX, PolicySource, SOURCE_BYTES_MAX};
