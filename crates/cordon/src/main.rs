@@ -3,8 +3,10 @@
 //! This binary reads flags and configuration, wires the crates together and starts them. It never
 //! decides anything itself: every decision is the guard's.
 
+mod bundle_files;
 mod cli;
 mod demo;
+mod term;
 
 use std::process::ExitCode;
 
