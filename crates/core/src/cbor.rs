@@ -190,8 +190,9 @@ impl Cbor {
     }
 }
 
+/// Appends the head of an item: its major type (0 to 7) and its number in the shortest form.
 #[expect(clippy::cast_possible_truncation, reason = "each arm is guarded by the range it casts to")]
-fn head(out: &mut Vec<u8>, major: u8, number: u64) {
+pub fn head(out: &mut Vec<u8>, major: u8, number: u64) {
     let major = major << 5;
     match number {
         0..=23 => out.push(major | number as u8),
