@@ -1,1 +1,35 @@
-//! stub
+//! The one enforcement path: gather facts, judge, hold for approval, record, and hand out a permit.
+//!
+//! This crate never knows a protocol, a socket or a database; it defines the ports that the edge
+//! implements. Its three most important types are [`Guard`] (the path), [`Permit`] (proof that
+//! exactly this call was allowed and that the ledger holds the record) and [`Outcome`] (permitted,
+//! held, or denied).
+
+mod approvers;
+mod attempt;
+mod authorize;
+mod binding;
+mod denial;
+mod evaluate;
+mod guard;
+mod observe;
+mod permit;
+pub mod policy;
+pub mod ports;
+mod record;
+mod session;
+mod throttle;
+mod tools;
+mod watch;
+
+pub use approvers::{Approver, Approvers, BallotError};
+pub use attempt::{Attempt, Operation, Trace};
+pub use authorize::Outcome;
+pub use denial::{Denial, Held};
+pub use evaluate::Evaluated;
+pub use guard::{ActivePolicies, Guard, GuardError, GuardLimits, Ports};
+pub use observe::{Failure, Pending, Release, ResultSeen};
+pub use permit::Permit;
+pub use record::AdminAct;
+pub use session::{Opening, Session};
+pub use tools::{ListedTool, Quarantine, Tool};

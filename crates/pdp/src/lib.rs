@@ -14,6 +14,7 @@ mod explain;
 mod manifest;
 mod policies;
 mod source;
+mod visible;
 
 pub use bundle::{
     ActivationError, Bundle, BundleError, BundleRole, BundleTerms, EPOCH_MAX, Freshness, InvalidThreshold,
@@ -25,4 +26,5 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, PrincipalExplanation, RuleExplanation, RuleKind, RuleOutcome, explain};
 pub use manifest::{manifest_from_json, manifest_to_toml, parse_manifests};
 pub use policies::{Compiled, Counts, PolicySet};
+pub use visible::could_allow;
 pub use source::{ENVELOPE_FILE, FILE_BYTES_MAX, FILES_MAX, PolicySource, SOURCE_BYTES_MAX};

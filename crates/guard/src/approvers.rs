@@ -1,0 +1,56 @@
+//! The people whose signed answers count.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cordon_core::ed25519::{Signature, VerifyingKey};
+use cordon_workflow::{Ballot, Vote};
+
+/// One approver: a named key and the roles it counts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approver {
+    /// The public key.
+    pub key: VerifyingKey,
+    /// The roles.
+    pub roles: BTreeSet<Box<str>>,
+}
+
+/// The approvers whom this node trusts, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Approvers(BTreeMap<Box<str>, Approver>);
+
+/// An answer does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BallotError {
+    /// Nobody of that name is trusted.
+    #[error("no approver `{0}` is trusted here; add the key under [trust.approvers] in cordon.toml")]
+    UnknownApprover(Box<str>),
+    /// The signature does not match.
+    #[error("the signature is not `{0}`'s over this approval")]
+    Signature(Box<str>),
+}
+
+impl Approvers {
+    /// The registry of these approvers.
+    pub fn new(approvers: impl IntoIterator<Item = (Box<str>, Approver)>) -> Self {
+        Self(approvers.into_iter().collect())
+    }
+
+    /// The names and roles, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Approver)> {
+        self.0.iter().map(|(name, approver)| (&**name, approver))
+    }
+
+    /// The vote that a ballot is, if its approver signed it.
+    pub fn verify(&self, ballot: &Ballot, signature: &Signature) -> Result<Vote, BallotError> {
+        let approver = self
+            .0
+            .get(&ballot.approver)
+            .ok_or_else(|| BallotError::UnknownApprover(ballot.approver.clone()))?;
+        approver
+            .key
+            .verify(&ballot.signing_bytes(), signature)
+            .map_err(|_| BallotError::Signature(ballot.approver.clone()))?;
+        Ok(Vote { by: ballot.approver.clone(), roles: approver.roles.clone() })
+    }
+}

@@ -1,0 +1,509 @@
+//! The one path: gather facts, judge, hold or refuse, record, permit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use cordon_core::json::Node;
+use cordon_core::{
+    Action, ActionName, Ambiguity, ApprovalId, CallId, CallLimits, Context, Digest, Duration, ExactBytes,
+    Facts, Integrity, Judgement, ObligationKind, Principal, Reason, ReasonKind, Record, Request, Resource,
+    ResourceKind, RuleRef, SessionFacts, Timestamp, Value, Verdict,
+};
+use cordon_ledger::Level;
+use cordon_workflow::{Approval, ApprovalKind, Event, Progress, Requirement, Terms};
+
+use crate::attempt::{Attempt, Operation};
+use crate::binding::binding;
+use crate::denial::{Denial, Held};
+use crate::guard::{ActivePolicies, Guard, Live, supported};
+use crate::observe::{Inner, Pending};
+use crate::permit::Permit;
+use crate::ports::{Draw, Shown, StoreDown};
+use crate::record::{self, Decided};
+use crate::throttle::Exceeded;
+use crate::tools::Tool;
+
+/// What the guard says to an attempt.
+#[derive(Debug)]
+#[must_use = "the call was not made"]
+pub enum Outcome<C> {
+    /// The call may be made, once, by spending the permit.
+    Permitted(Permit<C>),
+    /// The call waits for a person; here it is back, to be attempted again.
+    Held(Held, C),
+    /// The call may not be made.
+    Denied(Denial),
+}
+
+/// An attempt with everything that the decision needs.
+struct Asked<'a> {
+    request: Request,
+    facts: Facts,
+    arguments: Option<&'a Node>,
+    tool: Option<Arc<Tool>>,
+    limits: CallLimits,
+}
+
+impl Guard {
+    /// Judges one attempt and hands out the permit for exactly `call`.
+    ///
+    /// The permit exists only once the decision's record is durable. A refusal takes effect at once;
+    /// its record follows.
+    pub async fn authorize<C: ExactBytes>(&self, attempt: Attempt<'_>, call: C) -> Outcome<C> {
+        let now = self.now();
+        let id = self.call_id(now);
+        let policies = self.policies();
+        let live = match self.shared.live(attempt.session) {
+            Ok(Some(live)) => live,
+            Ok(None) => return Outcome::Denied(self.no_session(id, &attempt, &policies)),
+            Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
+        };
+        let calls = live.calls.fetch_add(1, Ordering::Relaxed);
+        let asked = match gather(&attempt, &live, &policies, self.tool_of(&attempt), calls) {
+            Ok(asked) => asked,
+            Err((asked, reason)) => {
+                let judgement = refuse(&policies, *reason);
+                return Outcome::Denied(self.deny(id, &attempt, &live, &policies, *asked, judgement, now));
+            }
+        };
+        let judgement = cordon_pdp::decide(&policies.set, &asked.request, &asked.facts, now);
+        match judgement.verdict {
+            Verdict::Deny => {
+                Outcome::Denied(self.deny(id, &attempt, &live, &policies, asked, judgement, now))
+            }
+            Verdict::Ask => self.ask(id, attempt, live, &policies, asked, judgement, call, now).await,
+            Verdict::Allow => {
+                self.permit(id, attempt, live, &policies, asked, judgement, None, call, now).await
+            }
+        }
+    }
+
+    fn tool_of(&self, attempt: &Attempt<'_>) -> Option<Arc<Tool>> {
+        match &attempt.operation {
+            Operation::Tool { server, tool, .. } => self.shared.tools.get(server, tool),
+            Operation::Message { .. } => None,
+        }
+    }
+
+    /// Holds a call for a person, or lets it through when it spends a grant.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of one path; a struct would only rename the arguments"
+    )]
+    async fn ask<C: ExactBytes>(
+        &self,
+        id: CallId,
+        attempt: Attempt<'_>,
+        live: Arc<Live>,
+        policies: &Arc<ActivePolicies>,
+        asked: Asked<'_>,
+        judgement: Judgement,
+        call: C,
+        now: Timestamp,
+    ) -> Outcome<C> {
+        let bound = binding(&asked.request, attempt.session, asked.arguments, policies.set.digest());
+        let found = {
+            let _one_at_a_time = self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            self.find_or_ask(&asked, &live, &judgement, bound, now)
+        };
+        let (approval, fresh) = match found {
+            Ok(found) => found,
+            Err(down) => return Outcome::Denied(unrecorded(id, &attempt, policies, &down)),
+        };
+        if matches!(approval.progress, Progress::Granted { .. }) {
+            return match self.shared.store.apply(approval.terms.id, Event::Spent, now) {
+                // Exactly one caller sees the step from granted to spent.
+                Ok(Some((before, after))) if before != after => {
+                    self.shared.watch.report(approval.terms.id, true);
+                    self.permit(id, attempt, live, policies, asked, judgement, Some(after), call, now).await
+                }
+                Ok(_) => {
+                    let reason = builtin("cordon:approval-spent", "the approval was spent by another call");
+                    let judgement = refuse(policies, reason);
+                    Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now))
+                }
+                Err(down) => Outcome::Denied(unrecorded(id, &attempt, policies, &down)),
+            };
+        }
+        let what = what(&asked.request);
+        let decided = Decided { call: id, attempt: &attempt, asked: asked.recorded(), judgement: &judgement };
+        let draft =
+            record::held(&self.shared, &live, policies, &decided, &approval.terms, call.exact_bytes(), fresh);
+        let receipt = self.shared.ledger.append(draft, Level::Durable).await.ok();
+        let held = Held {
+            call: id,
+            what,
+            approval: approval.terms.id,
+            expires: approval.terms.expires,
+            judgement,
+            receipt,
+        };
+        Outcome::Held(held, call)
+    }
+
+    /// The unsettled approval for this binding, asking for one if there is none.
+    fn find_or_ask(
+        &self,
+        asked: &Asked<'_>,
+        live: &Live,
+        judgement: &Judgement,
+        bound: Digest,
+        now: Timestamp,
+    ) -> Result<(Approval, bool), StoreDown> {
+        if let Some(approval) = self.shared.store.approval_for(bound, now)? {
+            return Ok((approval, false));
+        }
+        let requirements = judgement
+            .obligations
+            .iter()
+            .filter_map(|obligation| match &obligation.kind {
+                ObligationKind::Approve { role, quorum } => {
+                    Some(Requirement { role: role.clone(), quorum: *quorum })
+                }
+                _ => None,
+            })
+            .collect();
+        let agent = asked.request.chain.agent().map(|agent| agent.id.clone());
+        let approval = Approval::ask(Terms {
+            id: ApprovalId::new(now, &mut Draw(&*self.shared.random)),
+            kind: ApprovalKind::Call,
+            binding: bound,
+            session: live.session.id,
+            requesters: agent.into_iter().collect(),
+            requirements,
+            asked: now,
+            expires: now.plus(Duration::from_secs(u64::from(self.shared.limits.approval_s))),
+        });
+        self.shared.store.insert_approval(&approval, &shown(asked, judgement))?;
+        Ok((approval, true))
+    }
+
+    /// Records an allowed call durably and hands out its permit.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of one path; a struct would only rename the arguments"
+    )]
+    async fn permit<C: ExactBytes>(
+        &self,
+        id: CallId,
+        attempt: Attempt<'_>,
+        live: Arc<Live>,
+        policies: &Arc<ActivePolicies>,
+        asked: Asked<'_>,
+        judgement: Judgement,
+        approval: Option<Approval>,
+        call: C,
+        now: Timestamp,
+    ) -> Outcome<C> {
+        let entered =
+            self.shared.throttle.enter(attempt.session, asked.request.action.name(), &asked.limits, now);
+        let slot = match entered {
+            Ok(slot) => slot,
+            Err(exceeded) => {
+                let judgement = refuse(policies, over_limit(&asked.request, exceeded));
+                return Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now));
+            }
+        };
+        let decided = Decided { call: id, attempt: &attempt, asked: asked.recorded(), judgement: &judgement };
+        let draft =
+            record::permitted(&self.shared, &live, policies, &decided, approval.as_ref(), call.exact_bytes());
+        let receipt = match self.shared.ledger.append(draft, Level::Durable).await {
+            Ok(receipt) => receipt,
+            Err(down) => {
+                let reason =
+                    builtin("cordon:no-evidence", &format!("{down}, and without a record nothing runs"));
+                return Outcome::Denied(Denial {
+                    call: id,
+                    what: what(&asked.request),
+                    judgement: refuse(policies, reason),
+                    receipt: None,
+                });
+            }
+        };
+        // The bundle or the session may have changed while the record was written; what is judged
+        // under a bundle runs under it, and a session that ended meanwhile runs nothing.
+        if !self.shared.live(attempt.session).is_ok_and(|live| live.is_some()) {
+            let judgement = refuse(policies, ended());
+            return Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now));
+        }
+        let pending = Pending::new(Inner {
+            shared: Arc::clone(&self.shared),
+            session: Arc::clone(&live.session),
+            call: id,
+            trace: attempt.trace,
+            receipt,
+            limits: asked.limits,
+            tool: asked.tool,
+            slot: Some(slot),
+            sent: false,
+        });
+        Outcome::Permitted(Permit { call, pending, obligations: judgement.obligations.into() })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of one path; a struct would only rename the arguments"
+    )]
+    fn deny(
+        &self,
+        id: CallId,
+        attempt: &Attempt<'_>,
+        live: &Live,
+        policies: &ActivePolicies,
+        asked: Asked<'_>,
+        judgement: Judgement,
+        now: Timestamp,
+    ) -> Denial {
+        let decided = Decided { call: id, attempt, asked: asked.recorded(), judgement: &judgement };
+        let draft = record::denied(&self.shared, live, policies, &decided, now);
+        let record = draft.id();
+        // A refusal never waits for its record.
+        drop(self.shared.ledger.append(draft, Level::Accepted));
+        let receipt = cordon_ledger::Receipt { id: record, level: Level::Accepted, index: None };
+        Denial { call: id, what: what(&asked.request), judgement, receipt: Some(receipt) }
+    }
+
+    fn no_session(&self, id: CallId, attempt: &Attempt<'_>, policies: &ActivePolicies) -> Denial {
+        Denial {
+            call: id,
+            what: name_of(attempt).into(),
+            judgement: refuse(policies, ended()),
+            receipt: None,
+        }
+    }
+}
+
+impl Asked<'_> {
+    fn recorded(&self) -> record::Asked<'_> {
+        record::Asked { request: &self.request, facts: &self.facts, arguments: self.arguments }
+    }
+}
+
+type Unfit<'a> = (Box<Asked<'a>>, Box<Reason>);
+
+/// Turns an attempt into a request with facts, or says which check outside the policies refuses it.
+fn gather<'a>(
+    attempt: &Attempt<'a>,
+    live: &Live,
+    policies: &ActivePolicies,
+    tool: Option<Arc<Tool>>,
+    calls: u64,
+) -> Result<Asked<'a>, Unfit<'a>> {
+    let opening = &live.session.opening;
+    let mut context = Context {
+        purpose: opening.purpose.clone(),
+        project: opening.project.clone(),
+        workflow: opening.workflow.clone(),
+        task: opening.task.clone(),
+        model: opening.model.clone(),
+        args: Record::new(),
+        asserted: Record::new(),
+    };
+    let mut ambiguous = BTreeSet::new();
+    let mut limits = CallLimits::DEFAULT;
+    let mut unfit = None;
+    let (action, resource, arguments) = match &attempt.operation {
+        Operation::Tool { server, tool: name, arguments } => {
+            let (action, checked) = tool_action(server, name, arguments, tool.as_deref(), policies);
+            limits = checked.limits;
+            context.args = checked.args;
+            unfit = checked.unfit;
+            if !action.is_declared() {
+                ambiguous.insert(Ambiguity::NoManifest);
+            }
+            let resource = Resource::new(ResourceKind::TOOL, action.name().as_str(), opening.tenant.clone());
+            (action, resource, Some(*arguments))
+        }
+        Operation::Message { action, resource, args, arguments, ambiguous: unclear } => {
+            context.args = args.clone();
+            ambiguous.clone_from(unclear);
+            (action.clone(), resource.clone(), *arguments)
+        }
+    };
+    if context.args.values().any(Value::has_unknown) {
+        ambiguous.insert(Ambiguity::UnknownInput);
+    }
+    let session = SessionFacts { id: live.session.id, calls, integrity: Integrity::User };
+    let facts =
+        Facts { session: Some(session), ambiguous, supported: supported(&live.session), region: None };
+    let request = Request { chain: opening.chain.clone(), action, resource, context };
+    let asked = Asked { request, facts, arguments, tool, limits };
+    match unfit {
+        None => Ok(asked),
+        Some(reason) => Err((Box::new(asked), Box::new(reason))),
+    }
+}
+
+/// The request and facts of an attempt whose arguments do not count; `None` when it is refused
+/// whatever they are.
+pub(crate) fn gather_visible(
+    guard: &Guard,
+    attempt: &Attempt<'_>,
+    live: &Live,
+    policies: &ActivePolicies,
+) -> Option<(Request, Facts)> {
+    let tool = guard.tool_of(attempt);
+    if let Operation::Tool { .. } = attempt.operation
+        && tool.as_ref().is_none_or(|tool| tool.quarantine.is_some())
+    {
+        return None;
+    }
+    let asked = match gather(attempt, live, policies, tool, 0) {
+        Ok(asked) => asked,
+        Err((asked, _)) => *asked,
+    };
+    let Asked { mut request, facts, .. } = asked;
+    request.context.args.clear();
+    Some((request, facts))
+}
+
+/// What the checks on a tool call found.
+struct CheckedTool {
+    args: Record,
+    limits: CallLimits,
+    unfit: Option<Reason>,
+}
+
+fn tool_action(
+    server: &str,
+    name: &str,
+    arguments: &Node,
+    tool: Option<&Tool>,
+    policies: &ActivePolicies,
+) -> (Action, CheckedTool) {
+    let untyped = || match Value::from_json(arguments) {
+        Some(Value::Record(record)) => record,
+        _ => Record::new(),
+    };
+    let refused =
+        |action, limits, reason| (action, CheckedTool { args: untyped(), limits, unfit: Some(reason) });
+    let Ok(action_name) = ActionName::tool(server, name) else {
+        let unnamed = fallback_name(server);
+        let reason = builtin("cordon:tool-name", &format!("`{}` is not a tool name", name.escape_debug()));
+        return refused(Action::undeclared(unnamed), CallLimits::DEFAULT, reason);
+    };
+    let manifest = policies.set.manifest(&action_name);
+    let action =
+        manifest.map_or_else(|| Action::undeclared(action_name.clone()), |manifest| manifest.action());
+    let limits = manifest.map_or(CallLimits::DEFAULT, |manifest| manifest.limits);
+    let Some(tool) = tool else {
+        let mut reason =
+            builtin("cordon:tool-unlisted", &format!("server `{server}` lists no tool `{name}`"));
+        reason.remedy = Some("call a tool that tools/list names".into());
+        return refused(action, limits, reason);
+    };
+    if let Some(why) = &tool.quarantine {
+        let text = format!("tool `{action_name}` is quarantined: {}", why.describe());
+        let mut reason = builtin("cordon:tool-quarantined", &text);
+        reason.remedy = Some(format!("a person reviews it with `cordon tools diff {action_name}` and accepts it with `cordon tools approve {action_name}`").into());
+        return refused(action, limits, reason);
+    }
+    if let Some(Err(violations)) = tool.input.as_ref().map(|schema| schema.validate(arguments)) {
+        let first = violations.first().map(ToString::to_string).unwrap_or_default();
+        let mut reason =
+            builtin("cordon:input-schema", &format!("the arguments break the tool's input schema: {first}"));
+        reason.remedy = Some("send arguments that satisfy the schema in tools/list".into());
+        return refused(action, limits, reason);
+    }
+    let validators = manifest.map_or(&[][..], |manifest| &manifest.validators);
+    if let Some(first) = cordon_inspect::check_validators(validators, arguments).first() {
+        let reason =
+            builtin("cordon:validator", &format!("the arguments break the tool's manifest: {first}"));
+        return refused(action, limits, reason);
+    }
+    let args = tool.input.as_ref().map_or_else(untyped, |schema| schema.typed(arguments));
+    (action, CheckedTool { args, limits, unfit: None })
+}
+
+/// The name under which a call is recorded whose own name is not one.
+#[expect(clippy::expect_used, reason = "the literal is a valid action name; the test below tries it")]
+fn fallback_name(server: &str) -> ActionName {
+    ActionName::tool(server, "?").unwrap_or_else(|_| "unknown/?".parse().expect("a valid literal"))
+}
+
+fn shown(asked: &Asked<'_>, judgement: &Judgement) -> Shown {
+    let principal = |(role, who): (cordon_core::Role, &Principal)| {
+        format!("{} {}:{}", role.as_str(), who.kind.as_str(), who.id).into()
+    };
+    Shown {
+        action: asked.request.action.name().as_str().into(),
+        resource: format!("{} {}", asked.request.resource.kind.as_str(), asked.request.resource.id).into(),
+        principals: asked.request.chain.members().map(principal).collect(),
+        arguments: asked.arguments.map_or_else(|| "{}".into(), |node| node.to_string().into()),
+        reasons: judgement
+            .reasons
+            .iter()
+            .map(|reason| format!("{} [{}]", reason.message, reason.rule).into())
+            .collect(),
+        bundle: judgement.bundle,
+    }
+}
+
+fn what(request: &Request) -> Box<str> {
+    format!("`{}` on {} `{}`", request.action.name(), request.resource.kind.as_str(), request.resource.id)
+        .into()
+}
+
+fn name_of(attempt: &Attempt<'_>) -> String {
+    match &attempt.operation {
+        Operation::Tool { server, tool, .. } => format!("`{server}/{}`", tool.escape_debug()),
+        Operation::Message { action, .. } => format!("`{}`", action.name()),
+    }
+}
+
+fn ended() -> Reason {
+    let mut reason = builtin("cordon:session", "the session does not exist, was closed or has expired");
+    reason.remedy = Some("open a new session".into());
+    reason
+}
+
+fn over_limit(request: &Request, exceeded: Exceeded) -> Reason {
+    let name = request.action.name();
+    let text = match exceeded {
+        Exceeded::Rate(most) => format!("`{name}` may be called {most} times a minute in one session"),
+        Exceeded::Concurrency(most) => format!("`{name}` may have {most} calls in flight"),
+        Exceeded::Buckets => "too many sessions and tools are active to count their rates".to_owned(),
+    };
+    let mut reason = builtin("cordon:limit", &text);
+    reason.remedy = Some("try again later, or raise `limits` in the tool's manifest".into());
+    reason
+}
+
+/// A reason that is part of Cordon itself.
+pub(crate) fn builtin(rule: &'static str, message: &str) -> Reason {
+    Reason {
+        kind: ReasonKind::Refused,
+        rule: RuleRef::builtin(rule),
+        principal: None,
+        message: message.into(),
+        remedy: None,
+    }
+}
+
+fn refuse(policies: &ActivePolicies, reason: Reason) -> Judgement {
+    Judgement {
+        verdict: Verdict::Deny,
+        reasons: vec![reason],
+        obligations: Vec::new(),
+        bundle: policies.set.digest(),
+    }
+}
+
+/// A refusal when the state store itself does not answer.
+fn unrecorded(id: CallId, attempt: &Attempt<'_>, policies: &ActivePolicies, down: &StoreDown) -> Denial {
+    let reason = builtin("cordon:state", &format!("{down}, and without state nothing runs"));
+    Denial { call: id, what: name_of(attempt).into(), judgement: refuse(policies, reason), receipt: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_without_a_usable_name_still_has_one_in_the_record() {
+        assert_eq!(fallback_name("mail").as_str(), "mail/?");
+        assert_eq!(fallback_name("not a name").as_str(), "unknown/?");
+    }
+}

@@ -1,0 +1,196 @@
+//! What came of a permitted call: checked, recorded, and only then released.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cordon_core::json::Node;
+use cordon_core::{CallId, CallLimits, Digest};
+use cordon_ledger::Receipt;
+
+use crate::guard::Shared;
+use crate::record::{self, Outcome};
+use crate::throttle::Slot;
+use crate::tools::Tool;
+use crate::{Session, Trace};
+
+/// A call that was permitted, from spending its permit to what came of it.
+///
+/// Dropping it without [`Pending::observe`] or [`Pending::failed`] records that nobody knows what
+/// came of the call.
+#[must_use = "what came of a call is part of its record"]
+pub struct Pending {
+    inner: Option<Box<Inner>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) call: CallId,
+    pub(crate) trace: Trace,
+    pub(crate) receipt: Receipt,
+    pub(crate) limits: CallLimits,
+    pub(crate) tool: Option<Arc<Tool>>,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) sent: bool,
+}
+
+/// Why a call has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It took longer than its manifest allows.
+    TimedOut,
+    /// The caller gave up first.
+    Cancelled,
+    /// The server went away.
+    Gone,
+    /// The server's answer was not a well-formed message.
+    Malformed,
+    /// It was never sent.
+    NotSent,
+    /// Nobody said what came of it.
+    Abandoned,
+}
+
+impl Failure {
+    /// The failure as written in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Gone => "gone",
+            Self::Malformed => "malformed",
+            Self::NotSent => "not_sent",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// A result as the server gave it.
+#[derive(Debug, Clone, Copy)]
+pub struct ResultSeen<'r> {
+    /// The exact bytes.
+    pub bytes: &'r [u8],
+    /// The structured part, which a tool's output schema describes.
+    pub structured: Option<&'r Node>,
+    /// Whether it says that the call failed.
+    pub is_error: bool,
+}
+
+/// Whether a result may be shown to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// It may.
+    Pass,
+    /// It may not.
+    Withhold {
+        /// Why, in one clause.
+        why: Box<str>,
+    },
+}
+
+impl Pending {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Some(Box::new(inner)) }
+    }
+
+    /// Checks and records a result. The record joins a later frame and never delays the answer.
+    pub fn observe(mut self, seen: ResultSeen<'_>) -> Release {
+        let Some(inner) = self.inner.take() else {
+            return Release::Withhold { why: "the call was already settled".into() };
+        };
+        let (release, schema_held) = inner.examine(&seen);
+        inner.record(Outcome::Result {
+            digest: Digest::of(seen.bytes),
+            bytes: seen.bytes.len() as u64,
+            is_error: seen.is_error,
+            schema_held,
+            withheld: match &release {
+                Release::Pass => None,
+                Release::Withhold { why } => Some(why.clone()),
+            },
+        });
+        release
+    }
+
+    /// Records that there is no result.
+    pub fn failed(mut self, failure: Failure) {
+        if let Some(inner) = self.inner.take() {
+            inner.record(Outcome::Failed(failure));
+        }
+    }
+
+    pub(crate) fn sent(mut self) -> Self {
+        if let Some(inner) = &mut self.inner {
+            inner.sent = true;
+        }
+        self
+    }
+
+    pub(crate) fn id(&self) -> CallId {
+        self.inner.as_ref().map_or(CallId::from_bytes([0; 16]), |inner| inner.call)
+    }
+
+    /// The receipt of the decision's record.
+    pub fn receipt(&self) -> &Receipt {
+        static NONE: Receipt = Receipt {
+            id: cordon_core::Id::from_bytes([0; 16]),
+            level: cordon_ledger::Level::Accepted,
+            index: None,
+        };
+        self.inner.as_ref().map_or(&NONE, |inner| &inner.receipt)
+    }
+
+    pub(crate) fn limits(&self) -> CallLimits {
+        self.inner.as_ref().map_or(CallLimits::DEFAULT, |inner| inner.limits)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            let failure = if inner.sent { Failure::Abandoned } else { Failure::NotSent };
+            inner.record(Outcome::Failed(failure));
+        }
+    }
+}
+
+impl Inner {
+    /// Whether the result may be shown, and whether its schema held (`None`: there is none to hold).
+    fn examine(&self, seen: &ResultSeen<'_>) -> (Release, Option<bool>) {
+        if seen.bytes.len() > self.limits.result_bytes_max as usize {
+            let why = format!("the result is larger than {} bytes", self.limits.result_bytes_max);
+            return (Release::Withhold { why: why.into() }, None);
+        }
+        let schema = self.tool.as_ref().and_then(|tool| tool.output.as_ref());
+        let Some(schema) = schema.filter(|_| !seen.is_error) else { return (Release::Pass, None) };
+        let violations = match seen.structured {
+            Some(node) => schema.validate(node).err().unwrap_or_default(),
+            None => {
+                let why = "the tool declares an output schema and sent no structured content";
+                return (Release::Withhold { why: why.into() }, Some(false));
+            }
+        };
+        match violations.first() {
+            None => (Release::Pass, Some(true)),
+            Some(first) => {
+                let why = format!("the result breaks the tool's output schema: {first}");
+                (Release::Withhold { why: why.into() }, Some(false))
+            }
+        }
+    }
+
+    fn record(self: Box<Self>, outcome: Outcome) {
+        let Self { shared, session, call, trace, receipt, slot, tool: _, limits: _, sent: _ } = *self;
+        drop(slot);
+        let draft = record::result(&shared, &session, call, trace, &receipt, &outcome);
+        // Its place in the order is fixed; nobody waits for it, and a dead ledger already stops permits.
+        drop(shared.ledger.append(draft, cordon_ledger::Level::Accepted));
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("call", &self.id()).finish_non_exhaustive()
+    }
+}

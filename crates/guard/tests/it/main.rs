@@ -1,0 +1,6 @@
+//! The path tried whole: real policies, ports in memory.
+
+mod held;
+mod path;
+mod results;
+mod support;
