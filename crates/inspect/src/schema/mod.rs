@@ -172,7 +172,6 @@ impl Schema {
         let budget = Budget::new(self.limits.steps_max, self.byte_cost);
         let probe = Probe::Value(value, &budget);
         if !self.validator.is_valid(probe.clone()) && !budget.is_spent() {
-            // The largest part of the budget has been kept from the happy path for saying what is wrong.
             self.explain(probe, &mut found);
         }
         if budget.is_spent() {
