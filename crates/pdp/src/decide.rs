@@ -1,22 +1,271 @@
 //! The decision: one pure function.
 
-use cordon_core::{Facts, Judgement, Reason, ReasonKind, Request, RuleRef, Timestamp, Verdict};
+use std::collections::BTreeSet;
+
+use cordon_core::{
+    Facts, Judgement, Obligation, Reason, ReasonKind, Request, Role, RuleRef, Timestamp, Verdict, combine,
+    join_obligations,
+};
 
 use crate::PolicySet;
+use crate::engine::{Outcome, Outcomes, Question};
+use crate::frame::{Frame, Judged, Maker};
+use crate::policies::Inner;
+use crate::rule::{Body, Rule};
+use crate::schema::is_reserved_group;
 
 /// Judges one request. Same arguments, same judgement, on any machine, in any year.
+///
+/// Deny if any principal lacks a satisfied permission, if any prohibition is satisfied, if any
+/// prohibition or obligation could not be judged, or if an obligation is due that the enforcement
+/// point cannot carry out. Else ask if an approval is due. Else allow.
 pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Judgement {
-    let _ = (request, facts, now);
+    let answer =
+        assess(policies, request, facts, now).map(|assessment| assessment.combine(policies, request, facts));
+    answer.unwrap_or_else(|problem| unreadable(policies, &problem))
+}
+
+/// What came of every rule about the action, for every principal.
+#[derive(Debug)]
+pub(crate) struct Assessment {
+    frame: Frame,
+    names: crate::policies::Names,
+    outcomes: Vec<Outcomes>,
+}
+
+/// Asks the evaluator about every principal; the text says why it could not be asked.
+pub(crate) fn assess(
+    policies: &PolicySet,
+    request: &Request,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<Assessment, String> {
+    let inner = policies.inner();
+    let name = request.action.name().as_str();
+    if is_reserved_group(name) {
+        return Err(format!("an action cannot be named `{name}`, which is a group of actions"));
+    }
+    let mut names = inner.groups(&request.action);
+    let maker = Maker {
+        needs: &inner.needs,
+        directory: &inner.directory,
+        types: &inner.types,
+        restricting: &names.restricting,
+        permitting: &names.permitting,
+    };
+    let frame = maker.frame(request, facts, now)?;
+    names.permitting.push(name.into());
+    names.restricting.push(name.into());
+    let mut assessment = Assessment { frame, names, outcomes: Vec::new() };
+    for judged in &assessment.frame.judged {
+        assessment.outcomes.push(inner.engine.outcomes(assessment.question(inner, judged))?);
+    }
+    Ok(assessment)
+}
+
+impl Assessment {
+    /// Each principal with what came of the rules.
+    pub(crate) fn principals(&self) -> impl Iterator<Item = (&Judged, &Outcomes)> {
+        self.frame.judged.iter().zip(&self.outcomes)
+    }
+
+    /// Places of all rules about the action, in order.
+    pub(crate) fn in_scope(&self, policies: &PolicySet) -> BTreeSet<usize> {
+        let index = &policies.inner().index;
+        let permissions = index.slices(&self.names.permitting).flat_map(|slice| &slice.permissions.rules);
+        let restrictions = index.slices(&self.names.restricting).flat_map(|slice| &slice.restrictions.rules);
+        permissions.chain(restrictions).copied().collect()
+    }
+
+    pub(crate) fn question<'q>(&'q self, inner: &'q Inner, judged: &'q Judged) -> Question<'q> {
+        Question {
+            rules: &inner.rules,
+            index: &inner.index,
+            frame: &self.frame,
+            judged,
+            permitting: &self.names.permitting,
+            restricting: &self.names.restricting,
+        }
+    }
+
+    fn combine(&self, policies: &PolicySet, request: &Request, facts: &Facts) -> Judgement {
+        let rules = &policies.inner().rules;
+        let mut reasons = Vec::new();
+        let mut due = Vec::new();
+        for (judged, outcomes) in self.principals() {
+            let role = judged.roles.first().copied();
+            let mut permitted = false;
+            for (place, outcome) in outcomes {
+                let Some(rule) = rules.get(*place) else { continue };
+                match (&rule.body, outcome) {
+                    (_, Outcome::NotSatisfied) => {}
+                    (Body::Permission, Outcome::Satisfied) => {
+                        permitted = true;
+                        reasons.push(reason(rule, ReasonKind::Permitted, role));
+                    }
+                    // A permission that cannot be judged permits nothing.
+                    (Body::Permission, _) => {}
+                    (Body::Prohibition, Outcome::Satisfied) => {
+                        reasons.push(reason(rule, ReasonKind::Forbidden, role));
+                    }
+                    (Body::Obligation(kind), Outcome::Satisfied) => {
+                        due.push(Obligation { kind: kind.clone(), rules: vec![rule.at.clone()] });
+                        if kind.verdict() == Verdict::Ask {
+                            reasons.push(reason(rule, ReasonKind::ApprovalDue, role));
+                        }
+                    }
+                    (_, Outcome::Error(problem)) => reasons.push(in_doubt(rule, role, problem, None)),
+                    (_, Outcome::Unknown(path)) => {
+                        let problem = format!("it mentions {path}, which is not known");
+                        reasons.push(in_doubt(rule, role, &problem, Some(path)));
+                    }
+                }
+            }
+            if !permitted {
+                reasons.push(no_permit(request, judged, outcomes, rules));
+            }
+        }
+        let obligations = join_obligations(due);
+        reasons.extend(obligations.iter().filter_map(|obligation| unenforceable(obligation, facts)));
+        finish(policies, reasons, obligations)
+    }
+}
+
+fn finish(policies: &PolicySet, mut reasons: Vec<Reason>, mut obligations: Vec<Obligation>) -> Judgement {
+    let verdict = combine(reasons.iter().map(|reason| verdict(reason.kind)));
+    // What was in favour of the action is no reason for refusing it.
+    reasons.retain(|reason| verdict != Verdict::Deny || self::verdict(reason.kind) == Verdict::Deny);
+    reasons.sort_by(|a, b| {
+        (rank(a.kind), &a.rule.file, a.rule.line, &a.rule.rule, a.principal).cmp(&(
+            rank(b.kind),
+            &b.rule.file,
+            b.rule.line,
+            &b.rule.rule,
+            b.principal,
+        ))
+    });
+    // A rule that says the same of several principals says it once.
+    reasons.dedup_by(|later, earlier| {
+        (later.kind, &later.rule, &later.message) == (earlier.kind, &earlier.rule, &earlier.message)
+    });
+    if verdict == Verdict::Deny {
+        obligations.retain(|obligation| obligation.kind.is_containing());
+    }
+    Judgement { verdict, reasons, obligations, bundle: policies.digest() }
+}
+
+fn verdict(kind: ReasonKind) -> Verdict {
+    match kind {
+        ReasonKind::Permitted => Verdict::Allow,
+        ReasonKind::ApprovalDue => Verdict::Ask,
+        _ => Verdict::Deny,
+    }
+}
+
+fn rank(kind: ReasonKind) -> u8 {
+    match kind {
+        ReasonKind::Forbidden => 0,
+        ReasonKind::Indeterminate => 1,
+        ReasonKind::NotPermitted => 2,
+        ReasonKind::Unenforceable => 3,
+        ReasonKind::ApprovalDue => 5,
+        ReasonKind::Permitted => 6,
+        _ => 4,
+    }
+}
+
+fn reason(rule: &Rule, kind: ReasonKind, principal: Option<Role>) -> Reason {
+    let message = rule.message.clone().unwrap_or_else(|| {
+        match kind {
+            ReasonKind::Forbidden => "a prohibition forbids it",
+            ReasonKind::ApprovalDue => "a person has to approve it",
+            _ => "a permission allows it",
+        }
+        .into()
+    });
+    // A remedy belongs to what stands in the way.
+    let remedy = if kind == ReasonKind::Permitted { None } else { rule.remedy.clone() };
+    Reason { kind, rule: rule.at.clone(), principal, message, remedy }
+}
+
+fn in_doubt(rule: &Rule, principal: Option<Role>, problem: &str, unknown: Option<&str>) -> Reason {
+    let what = if rule.body == Body::Prohibition { "the prohibition" } else { "the obligation" };
+    let problem = problem.replace(&format!("{}::", crate::cedar_text::NAMESPACE), "");
+    let remedy = unknown.map_or_else(
+        || format!("correct the rule in {} line {}", rule.at.file, rule.at.line),
+        |path| format!("send {path} complete and in a form that can be read"),
+    );
+    Reason {
+        kind: ReasonKind::Indeterminate,
+        rule: rule.at.clone(),
+        principal,
+        message: format!("{what} could not be judged, which denies: {problem}").into(),
+        remedy: Some(remedy.into()),
+    }
+}
+
+fn no_permit(request: &Request, judged: &Judged, outcomes: &Outcomes, rules: &[Rule]) -> Reason {
+    let role = judged.roles.first().copied();
+    let principal = shown(&judged.uid);
+    let action = request.action.name();
+    let resource = format!("{}::{:?}", request.resource.kind.as_str(), request.resource.id);
+    let mut message = format!("no permission lets {principal} do `{action}` on {resource}");
+    let broken = outcomes.iter().find_map(|(place, outcome)| {
+        let rule = rules.get(*place).filter(|rule| rule.body == Body::Permission)?;
+        match outcome {
+            Outcome::Error(problem) => Some(format!("; `{}` could not be judged: {problem}", rule.at)),
+            Outcome::Unknown(path) => Some(format!("; `{}` mentions {path}, which is not known", rule.at)),
+            _ => None,
+        }
+    });
+    message.push_str(&broken.unwrap_or_default());
+    let remedy = match request.action.is_declared() {
+        true => format!("add a permit for Action::\"{action}\" and {principal} to permissions/"),
+        false => format!(
+            "add a permit for Action::\"{action}\" and {principal} to permissions/; \
+             without a manifest in tools/ the action is in no class that a permit could name"
+        ),
+    };
+    Reason {
+        kind: ReasonKind::NotPermitted,
+        rule: RuleRef::builtin("cordon:no-permit"),
+        principal: role,
+        message: message.into(),
+        remedy: Some(remedy.into()),
+    }
+}
+
+fn unenforceable(obligation: &Obligation, facts: &Facts) -> Option<Reason> {
+    let name = obligation.kind.name();
+    if facts.supported.contains(name) {
+        return None;
+    }
+    Some(Reason {
+        kind: ReasonKind::Unenforceable,
+        rule: obligation.rules.first().cloned().unwrap_or_else(|| RuleRef::builtin("cordon:unenforceable")),
+        principal: None,
+        message: format!("the enforcement point cannot carry out the obligation `{name}`").into(),
+        remedy: Some(format!("use an enforcement point that declares `{name}` supported").into()),
+    })
+}
+
+fn unreadable(policies: &PolicySet, problem: &str) -> Judgement {
+    let reason = Reason {
+        kind: ReasonKind::Indeterminate,
+        rule: RuleRef::builtin("cordon:unreadable"),
+        principal: None,
+        message: format!("the request could not be judged: {problem}").into(),
+        remedy: None,
+    };
     Judgement {
         verdict: Verdict::Deny,
-        reasons: vec![Reason {
-            kind: ReasonKind::NotPermitted,
-            rule: RuleRef::builtin("cordon:no-permit"),
-            principal: None,
-            message: "no permission is satisfied".into(),
-            remedy: None,
-        }],
+        reasons: vec![reason],
         obligations: Vec::new(),
         bundle: policies.digest(),
     }
+}
+
+/// An entity as policies write it, without the namespace.
+pub(crate) fn shown(uid: &cedar_policy::EntityUid) -> String {
+    format!("{}::{:?}", uid.type_name().basename(), uid.id().unescaped())
 }

@@ -2,6 +2,9 @@
 
 use cordon_core::{Facts, Judgement, Request, Role, RuleRef, Timestamp};
 
+use crate::decide::{assess, shown};
+use crate::engine::Outcome;
+use crate::rule::{Body, Rule};
 use crate::{PolicySet, decide};
 
 /// A judgement and every rule that was looked at for it.
@@ -59,7 +62,46 @@ pub enum RuleOutcome {
     Unknown(Box<str>),
 }
 
-/// Judges a request and says what every rule in scope said.
+/// Judges a request and says what every rule about the action said.
 pub fn explain(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Explanation {
-    Explanation { judgement: decide(policies, request, facts, now), principals: Vec::new() }
+    let judgement = decide(policies, request, facts, now);
+    let principals = assess(policies, request, facts, now).map_or_else(
+        |_| Vec::new(),
+        |assessment| {
+            let places = assessment.in_scope(policies);
+            let parts = assessment.principals().flat_map(|(judged, outcomes)| {
+                let rules: Vec<_> = places
+                    .iter()
+                    .filter_map(|place| Some((policies.inner().rules.get(*place)?, outcomes.get(place))))
+                    .filter(|(rule, _)| !rule.at.file.is_empty())
+                    .map(|(rule, outcome)| rule_explanation(rule, outcome))
+                    .collect();
+                let part = move |role| PrincipalExplanation {
+                    role,
+                    principal: shown(&judged.uid).into(),
+                    rules: rules.clone(),
+                };
+                judged.roles.iter().copied().map(part)
+            });
+            parts.collect()
+        },
+    );
+    Explanation { judgement, principals }
+}
+
+fn rule_explanation(rule: &Rule, outcome: Option<&Outcome>) -> RuleExplanation {
+    RuleExplanation {
+        rule: rule.at.clone(),
+        kind: match rule.body {
+            Body::Permission => RuleKind::Permission,
+            Body::Prohibition => RuleKind::Prohibition,
+            Body::Obligation(_) => RuleKind::Obligation,
+        },
+        outcome: match outcome {
+            None | Some(Outcome::NotSatisfied) => RuleOutcome::NotSatisfied,
+            Some(Outcome::Satisfied) => RuleOutcome::Satisfied,
+            Some(Outcome::Error(problem)) => RuleOutcome::Error(problem.as_str().into()),
+            Some(Outcome::Unknown(path)) => RuleOutcome::Unknown(path.as_str().into()),
+        },
+    }
 }

@@ -6,14 +6,26 @@
 //! Its three most important types are [`PolicySource`] (the files somebody wrote), [`PolicySet`]
 //! (what became of them) and [`VerifiedBundle`] (files that enough of the right people signed).
 
+mod argument;
 mod bundle;
 mod cases;
+mod cedar_text;
+mod compile;
+mod data;
 mod decide;
 mod diagnostic;
+mod engine;
 mod explain;
+mod frame;
+mod index;
 mod manifest;
+mod mention;
+mod obligation;
 mod policies;
+mod rule;
+mod schema;
 mod source;
+mod tree;
 mod visible;
 
 pub use bundle::{
@@ -26,5 +38,5 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, PrincipalExplanation, RuleExplanation, RuleKind, RuleOutcome, explain};
 pub use manifest::{manifest_from_json, manifest_to_toml, parse_manifests};
 pub use policies::{Compiled, Counts, PolicySet};
-pub use visible::could_allow;
 pub use source::{ENVELOPE_FILE, FILE_BYTES_MAX, FILES_MAX, PolicySource, SOURCE_BYTES_MAX};
+pub use visible::could_allow;

@@ -1,21 +1,47 @@
 //! A compiled policy source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cordon_core::{Action, ActionName, Digest, ToolManifest};
+use cedar_policy::EntityTypeName;
+use cordon_core::{
+    Action, ActionName, Class, ClassKind, Digest, Effect, Facts, ReasonKind, Request, Resource, ResourceKind,
+    RuleRef, Timestamp, ToolManifest, Verdict,
+};
 
-use crate::{Diagnostic, PolicySource, TestReport};
+use crate::argument::ArgType;
+use crate::cases::{Case, TestReport};
+use crate::cedar_text::NAMESPACE;
+use crate::compile::{self, Checked};
+use crate::data::{Asserted, Directory};
+use crate::engine::{Evaluator, StockCedar};
+use crate::index::{Index, Needs};
+use crate::mention::Mentions;
+use crate::rule::{Body, Rule};
+use crate::schema::{Vocabulary, is_reserved_group};
+use crate::{Diagnostic, PolicySource};
 
 /// A policy source that is fully understood, ready to decide; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PolicySet(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     digest: Digest,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) index: Index,
+    pub(crate) needs: Needs,
+    pub(crate) engine: Box<dyn Evaluator>,
+    pub(crate) directory: Directory,
+    pub(crate) types: HashMap<Box<str>, EntityTypeName>,
     manifests: BTreeMap<ActionName, ToolManifest>,
-    counts: Counts,
+    arguments: BTreeMap<ActionName, ArgType>,
+    /// The bundle's own actions with all groups they are in.
+    own: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
+    /// Parts of classes that any rule or manifest names.
+    parts: BTreeSet<Box<str>>,
+    asserted: Asserted,
+    cases: Vec<Case>,
 }
 
 /// A compiled source and what was noticed on the way.
@@ -42,21 +68,46 @@ pub struct Counts {
     pub tests: usize,
 }
 
+/// Names under which rules about one action are found.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// Groups for permissions.
+    pub(crate) permitting: Vec<Box<str>>,
+    /// Groups for prohibitions and obligations.
+    pub(crate) restricting: Vec<Box<str>>,
+}
+
+/// The action that a built-in prohibition forbids in every source.
+const NEVER: &str = "cordon/never";
+
 impl PolicySet {
     /// Reads, validates and compiles `source`; anything that is not fully understood refuses it.
+    ///
+    /// The findings of a refused source are sorted by severity and place, errors first.
     pub fn compile(source: &PolicySource) -> Result<Compiled, Vec<Diagnostic>> {
-        source.sorted()?;
-        let inner = Inner { digest: source.digest(), manifests: BTreeMap::new(), counts: Counts::default() };
-        Ok(Compiled { policies: Self(Arc::new(inner)), warnings: Vec::new() })
+        let mut checked = compile::check(source)?;
+        let warnings = std::mem::take(&mut checked.warnings);
+        match Inner::new(source.digest(), checked) {
+            Ok(inner) => Ok(Compiled { policies: Self(Arc::new(inner)), warnings }),
+            Err(message) => Err(vec![Diagnostic::error("", message)]),
+        }
     }
 
     /// Policies that permit nothing.
     pub fn deny_all() -> Self {
-        let digest = PolicySource::new().digest();
-        Self(Arc::new(Inner { digest, manifests: BTreeMap::new(), counts: Counts::default() }))
+        let checked = Checked {
+            rules: Vec::new(),
+            manifests: BTreeMap::new(),
+            directory: Directory::new(),
+            asserted: BTreeSet::new(),
+            cases: Vec::new(),
+            vocabulary: Vocabulary::default(),
+            warnings: Vec::new(),
+        };
+        Self(Arc::new(Inner::without_rules(PolicySource::new().digest(), checked)))
     }
 
-    /// The digest of the source's files.
+    /// The digest of the source's files ([`PolicySource::digest`]).
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
@@ -71,28 +122,190 @@ impl PolicySet {
         self.0.manifests.get(tool)
     }
 
-    /// The action that `name` is: as its manifest or the bundle's schema declares it, else undeclared.
+    /// The action that `name` is: as its manifest or the bundle's own schema declares it, else
+    /// undeclared. The schema declares one by putting it into exactly one effect.
     pub fn action(&self, name: &ActionName) -> Action {
-        self.manifest(name).map_or_else(|| Action::undeclared(name.clone()), ToolManifest::action)
+        if let Some(manifest) = self.manifest(name) {
+            return manifest.action();
+        }
+        let undeclared = || Action::undeclared(name.clone());
+        let Some(groups) = self.0.own.get(name.as_str()) else { return undeclared() };
+        let effects: Vec<Effect> = groups
+            .iter()
+            .filter_map(|group| group.strip_prefix("effect:").and_then(|effect| effect.parse().ok()))
+            .collect();
+        match effects.as_slice() {
+            [effect] => {
+                let classes = groups.iter().filter_map(|group| group.parse::<Class>().ok());
+                Action::declared(name.clone(), classes, *effect)
+            }
+            _ => undeclared(),
+        }
     }
 
     /// Whether callers may assert `attribute` of entities of type `kind` (`data/asserted.json`).
     pub fn may_assert(&self, kind: &str, attribute: &str) -> bool {
-        let _ = (kind, attribute);
-        false
+        self.0.asserted.contains(&(Box::from(kind), Box::from(attribute)))
     }
 
     /// How much the source holds.
     pub fn counts(&self) -> Counts {
-        self.0.counts
+        let count = |wanted: fn(&Body) -> bool| {
+            let own = self.0.rules.iter().filter(|rule| !rule.at.file.is_empty());
+            own.filter(|rule| wanted(&rule.body)).count()
+        };
+        Counts {
+            permissions: count(|body| matches!(body, Body::Permission)),
+            prohibitions: count(|body| matches!(body, Body::Prohibition)),
+            obligations: count(|body| matches!(body, Body::Obligation(_))),
+            manifests: self.0.manifests.len(),
+            tests: self.0.cases.len(),
+        }
     }
 
     /// Runs the source's own tests.
     pub fn run_tests(&self) -> TestReport {
-        TestReport { outcomes: Vec::new() }
+        TestReport { outcomes: self.0.cases.iter().map(|case| case.run(self)).collect() }
     }
 
+    /// Tries an action that every source forbids; whether it is denied because it is forbidden.
     pub(crate) fn denies_the_forbidden(&self) -> bool {
-        true
+        let agent = cordon_core::Principal::new(cordon_core::PrincipalKind::Agent, "self-check");
+        let (Ok(name), Ok(chain)) =
+            (NEVER.parse::<ActionName>(), cordon_core::Chain::new(None, Some(agent), None))
+        else {
+            return false;
+        };
+        let request = Request {
+            chain,
+            action: Action::declared(name, [], Effect::Read),
+            resource: Resource::new(ResourceKind::TOOL, NEVER, "default"),
+            context: cordon_core::Context::default(),
+        };
+        let judgement = crate::decide(self, &request, &Facts::default(), Timestamp::from_micros(0));
+        judgement.verdict == Verdict::Deny
+            && judgement.reasons.iter().any(|reason| {
+                reason.kind == ReasonKind::Forbidden && reason.rule == RuleRef::builtin("cordon:never")
+            })
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// The types of a tool's arguments.
+    pub(crate) fn arguments(&self, tool: &ActionName) -> &ArgType {
+        self.0.arguments.get(tool).unwrap_or(&ArgType::Open)
+    }
+}
+
+impl Default for PolicySet {
+    fn default() -> Self {
+        Self::deny_all()
+    }
+}
+
+impl Inner {
+    fn new(digest: Digest, mut checked: Checked) -> Result<Self, String> {
+        let mut rules = std::mem::take(&mut checked.rules);
+        rules.push(never());
+        let mut inner = Self::without_rules(digest, checked);
+        inner.index = Index::new(&rules)?;
+        inner.needs = Needs::of(&rules);
+        inner.parts.extend(
+            rules
+                .iter()
+                .flat_map(|rule| rule.actions.iter().flatten().chain(&rule.mentions.groups))
+                .filter(|name| name.parse::<Class>().is_ok_and(|class| class.part().is_some()))
+                .cloned(),
+        );
+        inner.rules = rules;
+        Ok(inner)
+    }
+
+    fn without_rules(digest: Digest, checked: Checked) -> Self {
+        let names = checked.vocabulary.types().chain(["Action", "User", "Agent", "Team", "Server", "Tool"]);
+        let types = names
+            .filter_map(|name| Some((name.into(), format!("{NAMESPACE}::{name}").parse().ok()?)))
+            .collect();
+        let arguments = checked
+            .manifests
+            .iter()
+            .map(|(name, manifest)| (name.clone(), ArgType::of_input(manifest.input_schema.as_deref())))
+            .collect();
+        let own = checked.vocabulary.actions.keys();
+        let own = own.map(|name| (name.clone(), groups_of(name, &checked.vocabulary))).collect();
+        Self {
+            digest,
+            rules: Vec::new(),
+            index: Index::default(),
+            needs: Needs::default(),
+            engine: Box::new(StockCedar::default()),
+            directory: checked.directory,
+            types,
+            manifests: checked.manifests,
+            arguments,
+            own,
+            parts: BTreeSet::new(),
+            asserted: checked.asserted,
+            cases: checked.cases,
+        }
+    }
+
+    /// The groups of an action. One that nobody declared is in no class for a permission, and in
+    /// every class, every part of one, and `effect:irreversible` for a restriction.
+    pub(crate) fn groups(&self, action: &Action) -> Names {
+        let mut restricting: BTreeSet<Box<str>> = BTreeSet::new();
+        for class in action.classes() {
+            restricting.insert(class.kind().as_str().into());
+            restricting.insert(class.to_string().into());
+        }
+        restricting.insert(format!("effect:{}", action.effect()).into());
+        let own = self.own.get(action.name().as_str());
+        let own = || own.into_iter().flatten().cloned();
+        let permitting = match action.is_declared() {
+            true => restricting.iter().cloned().chain(own()).collect(),
+            false => {
+                restricting.extend(ClassKind::ALL.iter().map(|kind| kind.as_str().into()));
+                restricting.extend(self.parts.iter().cloned());
+                own().filter(|group| !is_reserved_group(group)).collect::<BTreeSet<_>>()
+            }
+        };
+        restricting.extend(own());
+        Names { permitting: permitting.into_iter().collect(), restricting: restricting.into_iter().collect() }
+    }
+}
+
+/// Every group that an action of the bundle's own schema is in, directly or through another.
+fn groups_of(name: &str, vocabulary: &Vocabulary) -> BTreeSet<Box<str>> {
+    let mut groups = BTreeSet::new();
+    let mut open: Vec<Box<str>> = vec![name.into()];
+    while let Some(next) = open.pop() {
+        let direct = vocabulary.actions.get(&next).map(|own| own.groups.iter().cloned());
+        let class = next.parse::<Class>().ok().filter(|class| class.part().is_some());
+        let class = class.map(|class| class.kind().as_str().into());
+        for group in direct.into_iter().flatten().chain(class) {
+            if groups.insert(group.clone()) {
+                open.push(group);
+            }
+        }
+    }
+    groups
+}
+
+/// A prohibition that is in every source, so that a start can see something denied.
+fn never() -> Rule {
+    let text = format!("permit(principal, action == {NAMESPACE}::Action::\"{NEVER}\", resource);");
+    Rule {
+        at: RuleRef::builtin("cordon:never"),
+        body: Body::Prohibition,
+        message: Some("the action exists to be refused".into()),
+        remedy: None,
+        actions: Some(vec![NEVER.into()]),
+        exact: true,
+        scope_types: Vec::new(),
+        mentions: Mentions::default(),
+        full: text.clone().into(),
+        scope: text.into(),
     }
 }
