@@ -11,7 +11,7 @@ use cordon_core::{
     Facts, Integrity, Judgement, ObligationKind, Principal, Reason, ReasonKind, Record, Request, Resource,
     ResourceKind, RuleRef, SessionFacts, Timestamp, Value, Verdict,
 };
-use cordon_ledger::Level;
+use cordon_ledger::{Level, Receipt};
 use cordon_workflow::{Approval, ApprovalKind, Event, Progress, Requirement, Terms};
 
 use crate::attempt::{Attempt, Operation};
@@ -57,7 +57,7 @@ impl Guard {
         let policies = self.policies();
         let live = match self.shared.live(attempt.session) {
             Ok(Some(live)) => live,
-            Ok(None) => return Outcome::Denied(self.no_session(id, &attempt, &policies)),
+            Ok(None) => return Outcome::Denied(self.no_session(id, &attempt, &policies, now)),
             Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +109,11 @@ impl Guard {
             self.find_or_ask(&asked, &live, &judgement, bound, now)
         };
         let (approval, fresh) = match found {
-            Ok(found) => found,
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                let judgement = refuse(policies, too_many_waiting(self.shared.limits.approvals_waiting_max));
+                return Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now));
+            }
             Err(down) => return Outcome::Denied(unrecorded(id, &attempt, policies, &down)),
         };
         if matches!(approval.progress, Progress::Granted { .. }) {
@@ -143,7 +147,8 @@ impl Guard {
         Outcome::Held(held, call)
     }
 
-    /// The unsettled approval for this binding, asking for one if there is none.
+    /// The unsettled approval for this binding, asking for one if there is none; `None` when too many
+    /// of the session's approvals wait already.
     fn find_or_ask(
         &self,
         asked: &Asked<'_>,
@@ -151,9 +156,14 @@ impl Guard {
         judgement: &Judgement,
         bound: Digest,
         now: Timestamp,
-    ) -> Result<(Approval, bool), StoreDown> {
+    ) -> Result<Option<(Approval, bool)>, StoreDown> {
         if let Some(approval) = self.shared.store.approval_for(bound, now)? {
-            return Ok((approval, false));
+            return Ok(Some((approval, false)));
+        }
+        if self.shared.store.approvals_waiting(live.session.id, now)?
+            >= self.shared.limits.approvals_waiting_max
+        {
+            return Ok(None);
         }
         let requirements = judgement
             .obligations
@@ -177,7 +187,7 @@ impl Guard {
             expires: now.plus(Duration::from_secs(u64::from(self.shared.limits.approval_s))),
         });
         self.shared.store.insert_approval(&approval, &shown(asked, judgement))?;
-        Ok((approval, true))
+        Ok(Some((approval, true)))
     }
 
     /// Records an allowed call durably and hands out its permit.
@@ -261,17 +271,23 @@ impl Guard {
         let record = draft.id();
         // A refusal never waits for its record.
         drop(self.shared.ledger.append(draft, Level::Accepted));
-        let receipt = cordon_ledger::Receipt { id: record, level: Level::Accepted, index: None };
+        let receipt = Receipt { id: record, level: Level::Accepted, index: None };
         Denial { call: id, what: what(&asked.request), judgement, receipt: Some(receipt) }
     }
 
-    fn no_session(&self, id: CallId, attempt: &Attempt<'_>, policies: &ActivePolicies) -> Denial {
-        Denial {
-            call: id,
-            what: name_of(attempt).into(),
-            judgement: refuse(policies, ended()),
-            receipt: None,
-        }
+    /// Refuses an attempt outside any open session; that somebody tried is recorded.
+    fn no_session(
+        &self,
+        id: CallId,
+        attempt: &Attempt<'_>,
+        policies: &ActivePolicies,
+        now: Timestamp,
+    ) -> Denial {
+        let judgement = refuse(policies, ended());
+        let draft = record::stray(&self.shared, policies, id, &name_of(attempt), &judgement, now);
+        let receipt = Some(Receipt { id: draft.id(), level: Level::Accepted, index: None });
+        drop(self.shared.ledger.append(draft, Level::Accepted));
+        Denial { call: id, what: name_of(attempt).into(), judgement, receipt }
     }
 }
 
@@ -456,6 +472,13 @@ fn name_of(attempt: &Attempt<'_>) -> String {
 fn ended() -> Reason {
     let mut reason = builtin("cordon:session", "the session does not exist, was closed or has expired");
     reason.remedy = Some("open a new session".into());
+    reason
+}
+
+fn too_many_waiting(most: u32) -> Reason {
+    let text = format!("{most} approvals of this session wait for an answer already");
+    let mut reason = builtin("cordon:approvals", &text);
+    reason.remedy = Some("wait until some are answered or expire".into());
     reason
 }
 

@@ -50,11 +50,13 @@ pub struct GuardLimits {
     pub approval_s: u32,
     /// Most sessions that are open at once.
     pub sessions_max: u32,
+    /// Most approvals of one session that wait for an answer at once.
+    pub approvals_waiting_max: u32,
 }
 
 impl Default for GuardLimits {
     fn default() -> Self {
-        Self { approval_s: 900, sessions_max: 100_000 }
+        Self { approval_s: 900, sessions_max: 100_000, approvals_waiting_max: 32 }
     }
 }
 
@@ -202,14 +204,8 @@ impl Guard {
             return Err(GuardError::Principals);
         }
         let now = self.now();
-        if let Some(key) = &opening.key
-            && let Some(mut found) = self.shared.store.session_by_key(key)?
-            && found.is_open(now)
-            && found.opening.chain == opening.chain
-            && found.opening.tenant == opening.tenant
-        {
-            found.opening.supported = opening.supported;
-            return Ok(self.shared.remember(found));
+        if let Some(found) = self.shared.reopen(&opening, now)? {
+            return Ok(found);
         }
         if self.shared.live_count() >= self.shared.limits.sessions_max as usize {
             return Err(GuardError::TooManySessions(self.shared.limits.sessions_max));
@@ -219,15 +215,14 @@ impl Guard {
         let draft = record::session_opened(&self.shared, &session);
         self.shared.ledger.append(draft, Level::Durable).await?;
         self.shared.store.insert_session(&session)?;
-        Ok(self.shared.remember(session))
+        let mut sessions = self.shared.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.shared.remember(&mut sessions, session))
     }
 
     /// Ends a session: no call that begins after this returns is permitted in it.
     pub fn close(&self, id: SessionId) -> Result<(), GuardError> {
         let session = self.shared.live(id)?.ok_or(GuardError::UnknownSession(id))?;
-        let now = self.now();
-        self.shared.sessions.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        self.shared.store.close_session(id, now)?;
+        self.shared.forget(id)?;
         self.shared.throttle.forget(id);
         // Narrowing never waits for its record.
         drop(
@@ -397,15 +392,39 @@ impl Shared {
         if let Some(live) = cached {
             return Ok(live.session.is_open(now).then_some(live));
         }
-        let Some(session) = self.store.session(id)?.filter(|session| session.is_open(now)) else {
-            return Ok(None);
-        };
-        self.remember(session);
-        Ok(self.sessions.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned())
+        // The store is asked under the lock, so that a session which is closed meanwhile is not
+        // remembered as open.
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = self.store.session(id)?.filter(|session| session.is_open(now)) {
+            self.remember(&mut sessions, session);
+        }
+        Ok(sessions.get(&id).cloned())
     }
 
-    fn remember(&self, session: Session) -> Arc<Session> {
+    /// The open session of the same key and the same principals, if there is one.
+    fn reopen(&self, opening: &Opening, now: Timestamp) -> Result<Option<Arc<Session>>, StoreDown> {
+        let Some(key) = &opening.key else { return Ok(None) };
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        let found = self.store.session_by_key(key)?.filter(|found| {
+            found.is_open(now)
+                && found.opening.chain == opening.chain
+                && found.opening.tenant == opening.tenant
+        });
+        Ok(found.map(|mut found| {
+            found.opening.supported.clone_from(&opening.supported);
+            self.remember(&mut sessions, found)
+        }))
+    }
+
+    /// Closes a session in the store and forgets it, in one step for whoever looks it up.
+    fn forget(&self, id: SessionId) -> Result<(), StoreDown> {
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        // It is out of memory even when the store fails: narrowing first.
+        sessions.remove(&id);
+        self.store.close_session(id, self.clock.now())
+    }
+
+    fn remember(&self, sessions: &mut HashMap<SessionId, Arc<Live>>, session: Session) -> Arc<Session> {
         let now = self.clock.now();
         if sessions.len() >= self.limits.sessions_max as usize {
             sessions.retain(|_, live| live.session.is_open(now));

@@ -180,8 +180,8 @@ impl Inner {
         }
     }
 
-    fn record(self: Box<Self>, outcome: Outcome) {
-        let Self { shared, session, call, trace, receipt, slot, tool: _, limits: _, sent: _ } = *self;
+    fn record(self, outcome: Outcome) {
+        let Self { shared, session, call, trace, receipt, slot, tool: _, limits: _, sent: _ } = self;
         drop(slot);
         let draft = record::result(&shared, &session, call, trace, &receipt, &outcome);
         // Its place in the order is fixed; nobody waits for it, and a dead ledger already stops permits.

@@ -70,6 +70,8 @@ pub trait Store: Send + Sync {
     fn approval(&self, id: ApprovalId) -> Result<Option<(Approval, Shown)>, StoreDown>;
     /// The newest unsettled approval for this binding.
     fn approval_for(&self, binding: Digest, now: Timestamp) -> Result<Option<Approval>, StoreDown>;
+    /// How many approvals of a session wait for an answer.
+    fn approvals_waiting(&self, session: SessionId, now: Timestamp) -> Result<u32, StoreDown>;
     /// The newest approvals, unsettled ones first.
     fn approvals(&self, most: u32) -> Result<Vec<(Approval, Shown)>, StoreDown>;
     /// Applies an event in one transaction and returns the approval before and after it.

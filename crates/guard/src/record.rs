@@ -172,6 +172,25 @@ pub(crate) fn evaluated(
         .without(FieldId::ModelVersion, AbsentReason::NotProvided)
 }
 
+/// The record of an attempt outside any open session: there is no request to judge.
+pub(crate) fn stray(
+    shared: &Shared,
+    policies: &ActivePolicies,
+    call: CallId,
+    what: &str,
+    judgement: &Judgement,
+    now: Timestamp,
+) -> Draft {
+    let draft = Draft::new(shared.record_id(now), now, NODE_TENANT, Kind::Decision)
+        .with(FieldId::Call, Cbor::bytes(*call.as_bytes()))
+        .with(FieldId::ToolInvocation, Cbor::map([(0, what.into())]));
+    let decision = EnforcementDecision { verdict: judgement.verdict, enforced: "refused" };
+    unobserved(draft)
+        .with(FieldId::PolicyVersion, version(policies, judgement))
+        .with(FieldId::EnforcementDecision, decision)
+        .with(FieldId::Reasons, RuleReason::all(judgement))
+}
+
 fn decision(
     shared: &Shared,
     live: &Live,
@@ -205,13 +224,6 @@ fn judged(
     now: Timestamp,
 ) -> Draft {
     let Asked { request, facts, .. } = asked;
-    let signature = if policies.signed { SignatureState::Valid } else { SignatureState::Unsigned };
-    let version = PolicyVersion {
-        bundle: judgement.bundle,
-        epoch: policies.epoch,
-        signature,
-        rules: judgement.reasons.iter().map(|reason| reason.rule.rule.clone()).collect(),
-    };
     let classes = request.action.classes().iter().map(ToString::to_string);
     let markings = request.resource.markings.iter().map(|marking| marking.as_str().to_owned());
     let obligations = judgement.obligations.iter().map(|obligation| obligation.kind.name().to_owned());
@@ -223,13 +235,26 @@ fn judged(
         .with(FieldId::Markings, texts(markings))
         .with(FieldId::Resource, request.resource.to_cbor())
         .with(FieldId::Principals, Cbor::Array(request.chain.members().map(principal).collect()))
-        .with(FieldId::PolicyVersion, version)
-        .with(FieldId::PolicySignature, signature)
+        .with(FieldId::PolicyVersion, version(policies, judgement))
+        .with(FieldId::PolicySignature, signature(policies))
         .with(FieldId::EnforcementDecision, EnforcementDecision { verdict: judgement.verdict, enforced })
         .with(FieldId::Reasons, RuleReason::all(judgement))
         .with(FieldId::Messages, texts(messages))
         .with(FieldId::Obligations, texts(obligations))
         .attach(Cbor::map([(0, request.to_cbor()), (1, facts.to_cbor()), (2, now.as_micros().into())]))
+}
+
+fn signature(policies: &ActivePolicies) -> SignatureState {
+    if policies.signed { SignatureState::Valid } else { SignatureState::Unsigned }
+}
+
+fn version(policies: &ActivePolicies, judgement: &Judgement) -> PolicyVersion {
+    PolicyVersion {
+        bundle: judgement.bundle,
+        epoch: policies.epoch,
+        signature: signature(policies),
+        rules: judgement.reasons.iter().map(|reason| reason.rule.rule.clone()).collect(),
+    }
 }
 
 /// What this enforcement point cannot see, field by field.

@@ -79,7 +79,10 @@ pub(crate) enum Change {
 
 /// The tools of every server.
 #[derive(Debug, Default)]
-pub(crate) struct Tools(RwLock<BTreeMap<Box<str>, BTreeMap<Box<str>, Arc<Tool>>>>);
+pub(crate) struct Tools(RwLock<Servers>);
+
+/// The tools of each server, by the names of server and tool.
+type Servers = BTreeMap<Box<str>, BTreeMap<Box<str>, Arc<Tool>>>;
 
 /// Most tools that one server may list.
 pub(crate) const TOOLS_MAX: usize = 4_096;
@@ -175,7 +178,7 @@ impl Tool {
 
 /// Why a tool may not be used, given what was signed and what was accepted before.
 fn standing(
-    servers: &BTreeMap<Box<str>, BTreeMap<Box<str>, Arc<Tool>>>,
+    servers: &Servers,
     server: &str,
     listed: &ListedTool,
     signed: Option<&ToolManifest>,

@@ -26,10 +26,11 @@ CREATE TABLE IF NOT EXISTS session (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS session_key ON session (key, opened) WHERE closed IS NULL;
 CREATE TABLE IF NOT EXISTS approval (
-    id BLOB PRIMARY KEY, binding BLOB NOT NULL, settled INTEGER NOT NULL, expires INTEGER NOT NULL,
-    sealed BLOB NOT NULL
+    id BLOB PRIMARY KEY, session BLOB NOT NULL, binding BLOB NOT NULL, settled INTEGER NOT NULL,
+    expires INTEGER NOT NULL, sealed BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS approval_binding ON approval (binding) WHERE settled = 0;
+CREATE INDEX IF NOT EXISTS approval_session ON approval (session, expires) WHERE settled = 0;
 CREATE TABLE IF NOT EXISTS pin (tool TEXT PRIMARY KEY, pin BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epoch (
     role TEXT PRIMARY KEY, epoch INTEGER NOT NULL, digest BLOB NOT NULL
@@ -160,9 +161,11 @@ impl Store for State {
         let sealed = self.seal(approval.terms.id.as_bytes(), &coding::encode_approval(approval, shown))?;
         self.lock()
             .execute(
-                "INSERT INTO approval (id, binding, settled, expires, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO approval (id, session, binding, settled, expires, sealed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     approval.terms.id.as_bytes(),
+                    approval.terms.session.as_bytes(),
                     approval.terms.binding.as_bytes(),
                     coding::is_settled(&approval.progress),
                     micros(approval.terms.expires),
@@ -194,6 +197,16 @@ impl Store for State {
             .optional()
             .map_err(down)?;
         found.map(|(id, sealed)| Ok(self.read_approval(id, &sealed)?.0)).transpose()
+    }
+
+    fn approvals_waiting(&self, session: SessionId, now: Timestamp) -> Result<u32, StoreDown> {
+        self.lock()
+            .query_row(
+                "SELECT count(*) FROM approval WHERE session = ?1 AND settled = 0 AND expires > ?2",
+                params![session.as_bytes(), micros(now)],
+                |row| row.get(0),
+            )
+            .map_err(down)
     }
 
     fn approvals(&self, most: u32) -> Result<Vec<(Approval, Shown)>, StoreDown> {
@@ -380,6 +393,9 @@ mod tests {
         let now = Timestamp::from_micros(50);
         assert_eq!(state.approval_for(asked.terms.binding, now), Ok(Some(asked.clone())));
         assert_eq!(state.approval_for(asked.terms.binding, asked.terms.expires), Ok(None));
+        assert_eq!(state.approvals_waiting(asked.terms.session, now), Ok(1));
+        assert_eq!(state.approvals_waiting(session(2).id, now), Ok(0));
+        assert_eq!(state.approvals_waiting(asked.terms.session, asked.terms.expires), Ok(0));
     }
 
     #[test]

@@ -148,6 +148,17 @@ impl Store for MemoryStore {
         Ok(tables.approvals.values().map(|(approval, _)| approval).find(fits).cloned())
     }
 
+    fn approvals_waiting(&self, session: SessionId, now: Timestamp) -> Result<u32, StoreDown> {
+        let tables = lock(&self.0);
+        let waits = |approval: &&Approval| {
+            approval.terms.session == session
+                && approval.terms.expires > now
+                && matches!(approval.progress, Progress::Pending { .. })
+        };
+        let count = tables.approvals.values().map(|(approval, _)| approval).filter(waits).count();
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     fn approvals(&self, most: u32) -> Result<Vec<(Approval, Shown)>, StoreDown> {
         Ok(lock(&self.0).approvals.values().take(most as usize).cloned().collect())
     }

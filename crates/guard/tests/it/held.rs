@@ -112,6 +112,18 @@ fn a_spent_grant_without_a_record_runs_nothing() {
 }
 
 #[test]
+fn an_agent_cannot_bury_the_approvers_in_questions() {
+    let world = world();
+    for amount in 0..32 {
+        world.check(&format!("bank/pay {{\"amount\":{amount}}}"), "held");
+    }
+    world.check(r#"bank/pay {"amount":32}"#, "denied cordon:approvals");
+    world.check(r#"bank/pay {"amount":31}"#, "held");
+    world.ports.clock.advance(Duration::from_secs(901));
+    world.check(r#"bank/pay {"amount":32}"#, "held");
+}
+
+#[test]
 fn whoever_waits_is_woken_by_the_answer() {
     use std::task::{Context, Poll, Waker};
     let world = world();

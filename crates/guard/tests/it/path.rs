@@ -4,7 +4,7 @@ use cordon_core::Duration;
 use cordon_guard::{Attempt, Operation, Outcome, Trace};
 use cordon_ledger::{Kind, Level};
 
-use crate::support::{ASK_MONEY, PERMIT_ALL, World, node, now, opening, policies, tool};
+use crate::support::{PERMIT_ALL, World, node, now, opening, policies, tool};
 
 #[test]
 fn a_permit_exists_only_after_its_durable_record() {
@@ -43,7 +43,7 @@ fn an_empty_policy_denies_and_says_what_is_missing() {
 
 #[test]
 fn a_tool_that_was_not_listed_changed_or_fed_wrong_arguments_is_refused_before_any_policy() {
-    let world = World::new(PERMIT_ALL, ASK_MONEY);
+    let world = World::new(PERMIT_ALL, "");
     world.check("bank/gone", "denied cordon:tool-unlisted");
     world.check("elsewhere/read", "denied cordon:tool-unlisted");
     world.check(r#"bank/pay {"amount":"much"}"#, "denied cordon:input-schema");
