@@ -142,7 +142,7 @@ fn is_url(text: &str, schemes: &[Box<str>]) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map(|(address, port)| {
-            address.parse::<std::net::Ipv6Addr>().is_ok()
+            address.parse::<core::net::Ipv6Addr>().is_ok()
                 && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
         }),
         None => {

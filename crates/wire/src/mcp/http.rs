@@ -45,7 +45,7 @@ impl Authority {
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (address, rest) = rest.split_once(']')?;
-            address.parse::<std::net::Ipv6Addr>().ok()?;
+            address.parse::<core::net::Ipv6Addr>().ok()?;
             let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
             (format!("[{}]", address.to_ascii_lowercase()), port)
         } else {
@@ -72,7 +72,7 @@ impl Authority {
         }
         let address =
             self.host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&self.host);
-        address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        address.parse::<core::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     /// The port, where one is given.

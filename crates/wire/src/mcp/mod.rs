@@ -31,6 +31,3 @@ pub use pin::pin;
 pub use refusal::{Problem, Refusal};
 pub use request::{Operation, RESERVED_SERVER, Target};
 pub use splice::Splice;
-
-#[cfg(test)]
-mod tests;

@@ -51,7 +51,8 @@ impl Lines {
         let length = self.line.len().saturating_add(body.len());
         // One more byte may be a carriage return that ends the line.
         let room = self.bytes_max.saturating_add(1);
-        if length > room || (length == room && body.last() != Some(&b'\r')) {
+        let last = body.last().or(self.line.last());
+        if length > room || (length == room && last != Some(&b'\r')) {
             self.line = Vec::new();
             self.skipping = true;
             lines.push(Line::TooLong);
