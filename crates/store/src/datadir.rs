@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use cordon_core::{Entropy as _, Id, IdKind, Timestamp};
+use cordon_core::{Id, IdKind, Timestamp};
 use cordon_guard::ports::{Draw, Random};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 

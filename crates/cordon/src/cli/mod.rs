@@ -13,6 +13,7 @@ mod init;
 mod keys;
 mod ledger;
 mod mcp;
+mod online;
 mod policy;
 mod serve;
 mod session;
@@ -23,7 +24,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-pub(crate) use failure::{Ended, Failure};
+pub(crate) use failure::{DENIED, Ended, Failure, NO_ANSWER};
+pub(crate) use mcp::{MISSING, NOT_RUNNABLE, REFUSED};
 
 /// A security runtime for AI agents: every action is one decision, before it happens.
 #[derive(Debug, Parser)]
@@ -89,6 +91,9 @@ enum Command {
     /// Run a built-in MCP server, for the demo and the tests
     #[command(hide = true)]
     FixtureServer(mcp::FixtureArgs),
+    /// Become a server that ends with its parent
+    #[command(hide = true)]
+    ExecChild(mcp::ExecChildArgs),
 }
 
 /// Reads the command line and runs the command.
@@ -109,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys(args) => keys::run(args, &global),
         Command::Completions(args) => completions::run(args, &global),
         Command::FixtureServer(args) => mcp::run_fixture(&args),
+        Command::ExecChild(args) => mcp::run_exec_child(&args),
     };
     ended.unwrap_or_else(|failure| failure.report())
 }

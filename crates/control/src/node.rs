@@ -1,0 +1,59 @@
+//! What the API needs from the node beside the guard.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use cordon_guard::Guard;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::Caller;
+use crate::view::{KeysView, LedgerView, PolicyView, StatusView, ToolDefinition};
+
+/// A future that the node returns.
+pub type NodeFuture<'n, T> = Pin<Box<dyn Future<Output = T> + Send + 'n>>;
+
+/// The answer to a request for a decision: an HTTP status and a JSON text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// 200 for every judgement, 4xx for a request that is none.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// The process that owns the data directory.
+pub trait Node: Send + Sync + 'static {
+    /// The guard.
+    fn guard(&self) -> &Guard;
+    /// How the node is.
+    fn status(&self) -> StatusView;
+    /// The policies in force.
+    fn policy(&self) -> PolicyView;
+    /// Loads the bundle again; a bad one is refused and the old one stays.
+    fn reload<'n>(&'n self, author: &'n str) -> NodeFuture<'n, Result<PolicyView, String>>;
+    /// The trusted keys.
+    fn keys(&self) -> KeysView;
+    /// The end of the ledger, with the signed checkpoint.
+    fn ledger(&self) -> NodeFuture<'_, Result<LedgerView, String>>;
+    /// The definition of a tool that was accepted last, if it was kept.
+    fn accepted_definition(&self, tool: &str) -> Option<ToolDefinition>;
+    /// Judges one AuthZEN request and records it.
+    fn decide<'n>(&'n self, body: &'n [u8], caller: &'n Caller) -> NodeFuture<'n, Answered>;
+    /// What is recorded from now on.
+    fn events(&self) -> broadcast::Receiver<Event>;
+}
+
+/// One record that was taken, without content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// The record.
+    pub entry: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// When it happened (RFC 3339).
+    pub at: String,
+    /// The session it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}

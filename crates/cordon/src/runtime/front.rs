@@ -1,0 +1,188 @@
+//! The front of `cordon mcp`: runs the real server and carries bytes; the door is in the owner.
+//!
+//! Two connections go to the owner: one carries what the MCP client says and hears, the other what
+//! the server says and hears. The front reads neither. When it dies, the server's process group dies
+//! with it; when the owner dies, the front ends the server and exits with 125.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use cordon_control::{Client, ClientError};
+use cordon_gateway::mcp::Command;
+use cordon_gateway::mcp::child::{Child, SpawnError};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::attach::{ATTACH_PATH, Attach, PROTOCOL};
+use super::start::{self, Reached};
+use crate::cli::{Ended, Failure, MISSING, NOT_RUNNABLE, REFUSED};
+use crate::config::Config;
+
+/// How long the server has to end after its client has gone, and again after SIGTERM.
+const GRACE: Duration = Duration::from_secs(3);
+/// How often attaching is tried again when the owner was just about to end.
+const ATTEMPTS: u32 = 3;
+
+/// A server's program.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Program {
+    command: String,
+    args: Vec<String>,
+    env: BTreeMap<OsString, OsString>,
+    cwd: Option<PathBuf>,
+}
+
+impl Program {
+    /// A program with arguments.
+    pub(crate) fn new<S: AsRef<str>>(command: &str, args: &[S]) -> Self {
+        let args = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
+        Self { command: command.to_owned(), args, ..Self::default() }
+    }
+
+    /// Hands these variables of this process on.
+    #[must_use]
+    pub(crate) fn passing<S: AsRef<str>>(mut self, names: &[S]) -> Self {
+        for name in names {
+            if let Some(value) = std::env::var_os(name.as_ref()) {
+                self.env.insert(name.as_ref().into(), value);
+            }
+        }
+        self
+    }
+
+    /// Sets these variables.
+    #[must_use]
+    pub(crate) fn setting(mut self, env: &BTreeMap<Box<str>, Box<str>>) -> Self {
+        self.env.extend(env.iter().map(|(name, value)| ((&**name).into(), (&**value).into())));
+        self
+    }
+
+    /// Starts it in this directory.
+    #[must_use]
+    pub(crate) fn in_dir(mut self, cwd: Option<&Path>) -> Self {
+        self.cwd = cwd.map(Path::to_owned);
+        self
+    }
+
+    /// Whether it is this command with these arguments.
+    pub(crate) fn is(&self, command: &str, args: &[Box<str>]) -> bool {
+        self.command == command && self.args.iter().map(String::as_str).eq(args.iter().map(|arg| &**arg))
+    }
+
+    /// The command that runs it as a child which the kernel ends with this process.
+    fn tied(&self) -> std::io::Result<Command> {
+        let own = ["exec-child".to_owned(), std::process::id().to_string(), "--".to_owned()];
+        let args = own.iter().chain([&self.command]).chain(&self.args);
+        Ok(Command {
+            program: std::env::current_exe()?.into(),
+            args: args.map(OsString::from).collect(),
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+        })
+    }
+}
+
+/// Runs the server behind the owner's door until either side ends.
+pub(crate) fn run(config: &Config, name: &str, agent: &str, program: Program) -> Ended {
+    // The kernel ties a child to the thread that started it: this one lives as long as the process.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(relay(config, name, agent, &program));
+    // A read of standard input cannot be taken back; it must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn relay(config: &Config, name: &str, agent: &str, program: &Program) -> Ended {
+    let attach = Attach { server: name.to_owned(), agent: agent.to_owned(), front: true };
+    let Attached { client, server, _owner } = attached(config, &attach).await?;
+    let mut child = Child::spawn(name, &program.tied()?, GRACE).map_err(|error| {
+        let exit = match error {
+            SpawnError::Missing { .. } => MISSING,
+            _ => NOT_RUNNABLE,
+        };
+        Failure::from(error).exit(exit)
+    })?;
+    let (child_out, child_in) = child.take_streams()?;
+    let (client_read, client_write) = tokio::io::split(client);
+    let (server_read, server_write) = tokio::io::split(server);
+
+    tokio::spawn(carry(tokio::io::stdin(), client_write));
+    let from_server = tokio::spawn(carry(child_out, server_write));
+    let to_server = tokio::spawn(carry(server_read, child_in));
+    // The door closes the client's side once it has said everything.
+    let to_client = tokio::spawn(carry(client_read, tokio::io::stdout()));
+
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let status = tokio::select! {
+        status = child.wait() => {
+            let _ = tokio::time::timeout(GRACE, async { from_server.await.ok(); to_client.await.ok() }).await;
+            status
+        }
+        _ = to_client => {
+            // Either the MCP client ended and the door let go of the server, or the owner died.
+            let told = tokio::time::timeout(GRACE, to_server).await.is_ok();
+            child.end(if told { GRACE } else { Duration::ZERO }).await;
+            let own = start::answers(config);
+            match (own, child.wait().await) {
+                (true, status) => status,
+                (false, _) => {
+                    return Err(Failure::new("the owner of the data directory is gone; the server was ended").exit(REFUSED));
+                }
+            }
+        }
+        _ = terminate.recv() => {
+            child.end(Duration::ZERO).await;
+            child.wait().await
+        }
+    };
+    Ok(exit_code(status))
+}
+
+struct Attached {
+    client: TokioIo<Upgraded>,
+    server: TokioIo<Upgraded>,
+    _owner: Reached,
+}
+
+/// Both connections; an owner that ended just now is started again.
+async fn attached(config: &Config, attach: &Attach) -> Result<Attached, Failure> {
+    let mut attempt = 0u32;
+    loop {
+        attempt = attempt.saturating_add(1);
+        let owner = start::owner_of(config)?;
+        match both(&owner.client(), attach).await {
+            Ok((client, server)) => return Ok(Attached { client, server, _owner: owner }),
+            Err(ClientError::NoOwner { .. } | ClientError::Broken(_)) if attempt < ATTEMPTS => {}
+            Err(error) => return Err(Failure::from(error).exit(REFUSED)),
+        }
+    }
+}
+
+async fn both(
+    owner: &Client,
+    attach: &Attach,
+) -> Result<(TokioIo<Upgraded>, TokioIo<Upgraded>), ClientError> {
+    let (client, ticket) = owner.upgrade(ATTACH_PATH, PROTOCOL, attach).await?;
+    let ticket = ticket.ok_or_else(|| ClientError::Broken("the owner gave no ticket".to_owned()))?;
+    let (server, _) = owner.upgrade(&format!("{ATTACH_PATH}/{ticket}"), PROTOCOL, &()).await?;
+    Ok((client, server))
+}
+
+/// Carries bytes until the source ends, then says so to the sink.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+    let _ = to.shutdown().await;
+}
+
+/// The child's own status; 128 and the signal when one ended it, as a shell says it.
+fn exit_code(status: Option<ExitStatus>) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt as _;
+    let Some(status) = status else { return ExitCode::from(REFUSED) };
+    let by_signal = status.signal().map(|signal| signal.saturating_add(128));
+    let code = status.code().or(by_signal).unwrap_or_default();
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
