@@ -124,9 +124,8 @@ class Project:
             f"mcp.hold_s = {hold_s}",
             "owner.idle_s = 1",
         ]
-        for server in servers:
-            lines.append("[[mcp.server]]")
-            lines.extend(f"{name} = {quoted(value)}" for name, value in server.items())
+        tables = [", ".join(f"{name} = {quoted(value)}" for name, value in server.items()) for server in servers]
+        lines.append("mcp.server = [" + ", ".join(f"{{ {table} }}" for table in tables) + "]")
         return "\n".join(lines) + "\n"
 
     def command(self, *arguments: str) -> list[str]:

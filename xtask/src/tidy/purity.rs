@@ -13,7 +13,7 @@ use super::arrows::PURE;
 use super::source::{Part, Source, attributes, is_test_only};
 
 /// Paths that a pure crate never names, wherever they appear in a longer path.
-const DOORS: [(&[&str], &str); 28] = [
+const DOORS: [(&[&str], &str); 32] = [
     (&["std", "fs"], INPUT),
     (&["std", "process"], INPUT),
     (&["std", "os"], INPUT),
@@ -29,6 +29,10 @@ const DOORS: [(&[&str], &str); 28] = [
     (&["SystemTime"], CLOCK),
     (&["Instant"], CLOCK),
     (&["UNIX_EPOCH"], CLOCK),
+    (&["std", "sync", "atomic"], STATE),
+    (&["Mutex"], STATE),
+    (&["RwLock"], STATE),
+    (&["OnceLock"], STATE),
     (&["tokio"], "leave async to the edge"),
     (&["futures"], "leave async to the edge"),
     (&["rand"], RANDOM),
@@ -54,6 +58,7 @@ const DOOR_MACROS: [&str; 9] =
 
 const INPUT: &str = "take the bytes as an argument; I/O lives in the edge crates";
 const CLOCK: &str = "take `now: Timestamp` as an argument";
+const STATE: &str = "keep state in a value that the caller owns: same arguments, same answer";
 const RANDOM: &str = "take `&mut dyn Entropy` as an argument";
 
 pub(super) fn check(sources: &[Source<'_>]) -> Vec<Finding> {
