@@ -377,18 +377,13 @@ impl Part {
     }
 }
 
-/// The server that the resource belongs to.
+/// The server that the resource belongs to: these have identifiers of the form `server/…`.
 fn server(request: &Request) -> Option<Box<str>> {
     let resource = &request.resource;
     match resource.kind.as_str() {
-        ResourceKind::TOOL => {
-            let (server, _) = resource.id.split_once('/')?;
-            Some(server.into())
+        ResourceKind::TOOL | ResourceKind::DOCUMENT | ResourceKind::PROMPT => {
+            resource.id.split_once('/').map(|(server, _)| server.into())
         }
-        ResourceKind::DOCUMENT | ResourceKind::PROMPT => match resource.attributes.get("server") {
-            Some(Value::Text(server)) => Some(server.clone()),
-            _ => None,
-        },
         _ => None,
     }
 }
