@@ -1,5 +1,7 @@
 //! One text for one object less some members; and names that some readers cannot tell apart.
 
+use std::borrow::Cow;
+
 use cordon_core::json::{Node, fold, quote};
 
 use super::Problem;
@@ -27,8 +29,9 @@ pub(super) fn letter_case(object: &Node, known: &[&'static str]) -> Result<(), P
         if known.contains(&&**name) {
             continue;
         }
-        let folded = fold(name);
-        if let Some(meant) = known.iter().find(|meant| fold(meant) == folded) {
+        // The known names are ASCII, so a name that is ASCII too need not be folded.
+        let folded = if name.is_ascii() { Cow::Borrowed(&**name) } else { Cow::Owned(fold(name)) };
+        if let Some(meant) = known.iter().find(|meant| meant.eq_ignore_ascii_case(&folded)) {
             return Err(Problem::LetterCase { got: name.chars().take(80).collect::<String>().into(), meant });
         }
     }

@@ -84,6 +84,7 @@ pub(super) fn escape(name: &str) -> String {
 }
 
 /// Member names that the protocol defines, in any result, content block, item or error.
+// INVARIANT: sorted, so that a name is found by halving.
 const DEFINED: &[&str] = &[
     "_meta",
     "action",
@@ -187,7 +188,7 @@ impl Walk<'_> {
                 for (name, member) in members {
                     self.within(&escape(name), |walk| {
                         if matches!(kind, TextKind::Structured | TextKind::Meta)
-                            || !DEFINED.contains(&&**name)
+                            || DEFINED.binary_search(&&**name).is_err()
                         {
                             walk.name(name);
                         }
@@ -230,5 +231,15 @@ fn inner(outer: TextKind, name: &str) -> TextKind {
         ) => TextKind::Description,
         (TextKind::Description, _) => TextKind::Description,
         _ => TextKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defined_names_are_sorted_and_distinct() {
+        assert!(DEFINED.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }

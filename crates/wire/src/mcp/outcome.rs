@@ -117,7 +117,7 @@ impl<'m> Outcome<'m> {
     }
 
     fn read(result: &'m Node, method: Method, era: Era) -> Result<Self, Problem> {
-        let kind = match result.get("resultType") {
+        let kind = match present(result, "resultType") {
             None => None,
             Some(node) => Some(node.as_text().ok_or(wrong("result.resultType", "text"))?),
         };
@@ -145,6 +145,11 @@ impl<'m> Outcome<'m> {
     }
 }
 
+/// A member that is there and not `null`, which many writers send for nothing.
+fn present<'m>(holder: &'m Node, name: &str) -> Option<&'m Node> {
+    holder.get(name).filter(|node| !node.is_null())
+}
+
 fn wrong(name: &'static str, expected: &'static str) -> Problem {
     Problem::Type { name, expected }
 }
@@ -159,10 +164,10 @@ fn error(error: Option<&Node>) -> Outcome<'_> {
 
 /// A whole answer asks for nothing: `inputRequests` in it would be a channel that nobody decided.
 fn complete(result: &Node) -> Result<Outcome<'_>, Problem> {
-    if result.get("inputRequests").is_some() {
+    if present(result, "inputRequests").is_some() {
         return Err(wrong("result.inputRequests", "absent in a complete result"));
     }
-    let is_error = match result.get("isError") {
+    let is_error = match present(result, "isError") {
         None => false,
         Some(node) => node.as_bool().ok_or(wrong("result.isError", "true or false"))?,
     };
@@ -170,7 +175,7 @@ fn complete(result: &Node) -> Result<Outcome<'_>, Problem> {
 }
 
 fn input_required(result: &Node) -> Result<Outcome<'_>, Problem> {
-    let state = match result.get("requestState") {
+    let state = match present(result, "requestState") {
         None => None,
         Some(node) => Some(node.as_text().ok_or(wrong("result.requestState", "text"))?),
     };
@@ -182,7 +187,7 @@ fn input_required(result: &Node) -> Result<Outcome<'_>, Problem> {
 }
 
 fn embedded(holder: &Node) -> Result<Vec<Embedded<'_>>, Problem> {
-    let Some(requests) = holder.get("inputRequests") else { return Ok(Vec::new()) };
+    let Some(requests) = present(holder, "inputRequests") else { return Ok(Vec::new()) };
     if !requests.is_object() {
         return Err(wrong("inputRequests", "an object of requests"));
     }

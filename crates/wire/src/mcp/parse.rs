@@ -424,7 +424,9 @@ pub(super) fn check_params(params: &Node) -> Result<(), Problem> {
     }
     canonical::letter_case(params, PARAMS)?;
     match params.get("_meta") {
-        Some(meta) if !meta.is_object() => Err(Problem::Type { name: "params._meta", expected: "an object" }),
+        Some(meta) if !meta.is_object() && !meta.is_null() => {
+            Err(Problem::Type { name: "params._meta", expected: "an object" })
+        }
         Some(meta) => canonical::letter_case(meta, &["progressToken", super::era::VERSION_KEY]),
         None => Ok(()),
     }

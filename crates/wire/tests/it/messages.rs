@@ -79,6 +79,7 @@ fn a_name_that_a_reader_without_case_would_take_for_the_protocols_is_refused() {
         -32600,
         "`progressToken`",
     );
+    request("ping", r#"{"_meta":null}"#);
     request("tools/call", r#"{"name":"add","arguments":{"Name":"x","Method":"y"},"names":[]}"#);
 }
 

@@ -73,6 +73,12 @@ fn a_modern_answer_is_complete_asks_for_input_or_becomes_a_task() {
         Modern,
         Ok("task t Completed 0 true"),
     );
+    check(
+        r#"{"resultType":null,"isError":null,"inputRequests":null,"requestState":null}"#,
+        CallTool,
+        Modern,
+        Ok("complete false false"),
+    );
     check(r#"{"tools":[]}"#, ListTools, Modern, Ok("complete false false"));
 }
 
