@@ -3,6 +3,8 @@
 //! This crate never takes part in a decision that is enforced. Its three most important types are
 //! [`TestPorts`] (the guard's ports in memory), [`HandClock`] and [`MemoryLedger`].
 
+pub mod fuzz;
+
 mod ports;
 
 pub use ports::{HandClock, MemoryLedger, MemoryStore, SeededRandom, TestPorts};
