@@ -221,7 +221,11 @@ impl Node {
                     (Kind::Array(items), "*") => items.iter().collect::<Vec<_>>(),
                     (Kind::Object(members), "*") => members.iter().map(|(_, node)| node).collect(),
                     (Kind::Array(items), index) => {
-                        index.parse::<usize>().ok().and_then(|index| items.get(index)).into_iter().collect()
+                        // RFC 6901 §4: digits only, no leading zero.
+                        let plain = index.bytes().all(|b| b.is_ascii_digit())
+                            && (index == "0" || !index.starts_with('0'));
+                        let index = index.parse::<usize>().ok().filter(|_| plain);
+                        index.and_then(|index| items.get(index)).into_iter().collect()
                     }
                     (Kind::Object(_), name) => node.get(name).into_iter().collect(),
                     _ => Vec::new(),
@@ -598,7 +602,10 @@ mod tests {
         assert_eq!(node.select("/").len(), 1);
         assert_eq!(node.select("").len(), 1);
         assert!(node.select("to").is_empty());
-        assert!(node.select("/to/7").is_empty());
+        assert_eq!(node.select("/to/1/m").len(), 1);
+        for none in ["/to/7", "/to/+1", "/to/01", "/to/1/m/x"] {
+            assert!(node.select(none).is_empty(), "{none}");
+        }
     }
 
     #[test]
