@@ -47,7 +47,7 @@ pub use tile::{
     Bundle, TILE_WIDTH, Tile, TileBuilder, TileError, TileNodes, TileSource, bundle_entries, bundle_entry,
     tile_hashes,
 };
-pub use tree::{Frontier, MemoryTree, Nodes, empty_root, leaf_hash, node_hash};
+pub use tree::{Frontier, MemoryTree, Nodes, empty_root, leaf_hash, node_hash, root_of};
 pub use value::{
     DataEdge, EnforcementDecision, ExecutionGraph, PolicyVersion, RuleReason, SignatureState, Span,
 };

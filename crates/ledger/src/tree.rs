@@ -97,6 +97,11 @@ pub(crate) fn range_hash<N: Nodes>(nodes: &mut N, low: u64, high: u64) -> Result
     Ok(fold(&peaks))
 }
 
+/// The root of the tree of the first `size` leaves.
+pub fn root_of<N: Nodes>(nodes: &mut N, size: u64) -> Result<Digest, N::Error> {
+    range_hash(nodes, 0, size)
+}
+
 /// A whole tree in memory: 64 bytes a leaf.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryTree {
@@ -128,7 +133,7 @@ impl MemoryTree {
 
     /// The root when the tree had `size` leaves; none if it never had so many.
     pub fn root_at(&self, size: u64) -> Option<Digest> {
-        (size <= self.size()).then(|| range_hash(&mut &*self, 0, size).unwrap_or_else(|never| match never {}))
+        (size <= self.size()).then(|| root_of(&mut &*self, size).unwrap_or_else(|never| match never {}))
     }
 }
 

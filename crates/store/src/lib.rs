@@ -6,6 +6,7 @@
 
 pub mod datadir;
 pub mod keyfile;
+pub mod ledger;
 pub mod seal;
 pub mod state;
 pub mod system;
