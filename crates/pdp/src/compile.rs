@@ -31,7 +31,7 @@ pub(crate) struct Checked {
 }
 
 /// The name that stands for every action that nobody declared, in validation only.
-const ANY_ACTION: &str = "cordon/any";
+pub(crate) const ANY_ACTION: &str = "cordon/any";
 
 /// Reads and checks a source; the findings are in order of place.
 pub(crate) fn check(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
@@ -148,9 +148,9 @@ impl<'s> Reading<'s> {
         findings: &mut Vec<Diagnostic>,
     ) {
         let prefix = format!("{NAMESPACE}::");
-        let in_scope = rule.scope_types.iter().map(|name| (name, true));
-        let in_body = rule.mentions.types.iter().map(|name| (name, false));
-        for (whole, scope) in in_scope.chain(in_body) {
+        let resources = rule.resource_types.iter().map(|name| (name, true));
+        let others = rule.principal_types.iter().chain(&rule.mentions.types).map(|name| (name, false));
+        for (whole, about_resource) in resources.chain(others) {
             let Some(name) = whole.strip_prefix(&prefix) else {
                 let message = format!("`{whole}` is not a type of the namespace `{NAMESPACE}`");
                 findings.push(file.finding(Severity::Error, index, whole, message));
@@ -160,7 +160,7 @@ impl<'s> Reading<'s> {
                 continue;
             }
             // A permission about things of a type nobody declared can only fail to match.
-            let harmless = scope && rule.body == Body::Permission && !self.vocabulary.extended;
+            let harmless = about_resource && rule.body == Body::Permission && !self.vocabulary.extended;
             let severity = if harmless { Severity::Warning } else { Severity::Error };
             let help = match nearest(name, self.vocabulary.types()) {
                 Some(close) => {
@@ -359,13 +359,17 @@ impl Reading<'_> {
         let text = file.cedar.part(label.offset()..end);
         let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let text = text.replace("[\"", ".").replace("\"]", "");
+        let advise = |finding: Diagnostic, help: &str| {
+            let help = finding.help.as_ref().map_or(help.to_owned(), |hint| format!("{hint} Or {help}"));
+            finding.help(help)
+        };
         let warn = |finding: Diagnostic, help: &str| {
-            Some(Diagnostic { severity: Severity::Warning, ..finding.help(help) })
+            Some(Diagnostic { severity: Severity::Warning, ..advise(finding, help) })
         };
         if below(&text, "context.args") {
             return match arguments {
                 Arguments::Typed => {
-                    Some(finding.help("declare it in the `input_schema` of the tool's manifest"))
+                    Some(advise(finding, "declare it in the `input_schema` of the tool's manifest"))
                 }
                 Arguments::Open => warn(
                     finding,
@@ -382,7 +386,7 @@ impl Reading<'_> {
                 true => "the members of `context` are listed in spec/cordon.cedarschema",
                 false => "declare the attribute in schema/*.cedarschema, or ask with `has` first",
             };
-            return Some(finding.help(help));
+            return Some(advise(finding, help));
         }
         warn(
             finding,

@@ -156,6 +156,9 @@ impl Maker<'_> {
                 unknown.attributes.insert(name.clone());
             }
         }
+        if uid.type_name().basename() == "Agent" && !attributes.contains_key("markings") {
+            attributes.insert("markings".to_owned(), RestrictedExpression::new_set([]));
+        }
         attributes.insert("id".to_owned(), RestrictedExpression::new_string(id.to_owned()));
         let teams = part.teams.iter().map(|team| self.uid("Team", team));
         let servers = part.server.iter().map(|server| self.uid(ResourceKind::SERVER, server));

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr as _;
 
-use cedar_policy::pst::{ActionConstraint, Clause, EntityUID, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::pst::{
+    ActionConstraint, Clause, EntityOrSlot, EntityUID, PrincipalConstraint, ResourceConstraint,
+};
 use cedar_policy::{Effect, Policy, PolicyId};
 use cordon_core::{ObligationKind, RuleRef};
 
 use crate::Diagnostic;
 use crate::cedar_text::{CedarText, NAMESPACE, PolicyText};
+use crate::compile::ANY_ACTION;
 use crate::diagnostic::{Severity, nearest};
 use crate::mention::Mentions;
 use crate::obligation;
@@ -40,8 +43,10 @@ pub(crate) struct Rule {
     pub(crate) actions: Option<Vec<Box<str>>>,
     /// Whether the scope says `action ==`.
     pub(crate) exact: bool,
-    /// Entity types named in the scope.
-    pub(crate) scope_types: Vec<Box<str>>,
+    /// Entity types that the scope names for the principal.
+    pub(crate) principal_types: Vec<Box<str>>,
+    /// Entity types that the scope names for the resource.
+    pub(crate) resource_types: Vec<Box<str>>,
     pub(crate) mentions: Mentions,
     /// The policy as a permission with the same scope and conditions.
     pub(crate) full: Box<str>,
@@ -159,7 +164,8 @@ impl<'s> PolicyFile<'s> {
             remedy: annotations.get("remedy").map(|text| text.as_str().into()),
             actions: actions(&tree.body().action).map_err(|message| (scope.clone(), message, None))?,
             exact: matches!(tree.body().action, ActionConstraint::Eq(_)),
-            scope_types: scope_types(&tree.body().principal, &tree.body().resource),
+            principal_types: principal_types(&tree.body().principal),
+            resource_types: resource_types(&tree.body().resource),
             mentions,
             full,
             scope: scope_text,
@@ -235,25 +241,42 @@ fn actions(scope: &ActionConstraint) -> Result<Option<Vec<Box<str>>>, String> {
     }
 }
 
-fn scope_types(principal: &PrincipalConstraint, resource: &ResourceConstraint) -> Vec<Box<str>> {
-    use cedar_policy::pst::EntityOrSlot;
-    let entity = |slot: &EntityOrSlot| match slot {
-        EntityOrSlot::Entity(uid) => vec![uid.ty.to_string().into()],
-        EntityOrSlot::Slot(_) => Vec::new(),
-    };
-    let principal = match principal {
+fn principal_types(scope: &PrincipalConstraint) -> Vec<Box<str>> {
+    match scope {
         PrincipalConstraint::Any => Vec::new(),
-        PrincipalConstraint::Eq(one) | PrincipalConstraint::In(one) => entity(one),
+        PrincipalConstraint::Eq(one) | PrincipalConstraint::In(one) => entity_type(one).into_iter().collect(),
         PrincipalConstraint::Is(kind) => vec![kind.to_string().into()],
-        PrincipalConstraint::IsIn(kind, one) => [entity(one), vec![kind.to_string().into()]].concat(),
-    };
-    let resource: Vec<Box<str>> = match resource {
+        PrincipalConstraint::IsIn(kind, one) => {
+            entity_type(one).into_iter().chain([kind.to_string().into()]).collect()
+        }
+    }
+}
+
+fn resource_types(scope: &ResourceConstraint) -> Vec<Box<str>> {
+    match scope {
         ResourceConstraint::Any => Vec::new(),
-        ResourceConstraint::Eq(one) | ResourceConstraint::In(one) => entity(one),
+        ResourceConstraint::Eq(one) | ResourceConstraint::In(one) => entity_type(one).into_iter().collect(),
         ResourceConstraint::Is(kind) => vec![kind.to_string().into()],
-        ResourceConstraint::IsIn(kind, one) => [entity(one), vec![kind.to_string().into()]].concat(),
-    };
-    [principal, resource].concat()
+        ResourceConstraint::IsIn(kind, one) => {
+            entity_type(one).into_iter().chain([kind.to_string().into()]).collect()
+        }
+    }
+}
+
+fn entity_type(slot: &EntityOrSlot) -> Option<Box<str>> {
+    match slot {
+        EntityOrSlot::Entity(uid) => Some(uid.ty.to_string().into()),
+        EntityOrSlot::Slot(_) => None,
+    }
+}
+
+/// The engine's words without its own names for policies and for actions that stand for others.
+fn plain(message: &str) -> String {
+    let message = message
+        .strip_prefix("for policy `")
+        .and_then(|rest| rest.split_once("`, "))
+        .map_or(message, |(_, rest)| rest);
+    message.replace(&format!("{NAMESPACE}::"), "").replace(&format!(" for Action::\"{ANY_ACTION}\""), "")
 }
 
 /// A finding of the engine, at its place in the original text.
@@ -264,8 +287,7 @@ pub(crate) fn engine_finding(
     severity: Severity,
     error: &dyn miette::Diagnostic,
 ) -> Diagnostic {
-    let message = error.to_string();
-    let message = message.replace(&format!("{NAMESPACE}::"), "");
+    let message = plain(&error.to_string());
     let base = match severity {
         Severity::Error => Diagnostic::error(path, message),
         Severity::Warning => Diagnostic::warning(path, message),
@@ -279,7 +301,7 @@ pub(crate) fn engine_finding(
         None => base,
     };
     let expected = label.and_then(|label| label.label().map(ToOwned::to_owned));
-    match error.help().map(|help| help.to_string()).or(expected) {
+    match error.help().map(|help| plain(&help.to_string())).or(expected) {
         Some(help) => base.help(help),
         None => base,
     }

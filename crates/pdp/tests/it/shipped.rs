@@ -27,7 +27,13 @@ fn the_starter_asks_for_exactly_six_cases() {
             let judgement = judge(&policies, &words);
             let due = matches!(
                 class.as_str(),
-                "code.exec" | "infra.change" | "secret.use" | "agent.delegate" | "money.move" | "message.send" | "admin"
+                "code.exec"
+                    | "infra.change"
+                    | "secret.use"
+                    | "agent.delegate"
+                    | "money.move"
+                    | "message.send"
+                    | "admin"
             ) || *effect == cordon_core::Effect::Irreversible;
             let want = if due { Verdict::Ask } else { Verdict::Allow };
             assert_eq!(judgement.verdict, want, "{words}: {}", shown(&judgement));
@@ -39,7 +45,8 @@ fn the_starter_asks_for_exactly_six_cases() {
     asked.extend(unknown.reasons.into_iter().map(|reason| reason.rule.rule));
     asked.sort();
     asked.dedup();
-    let cases = ["administrative", "ambiguous", "external-communication", "financial", "high-impact", "irreversible"];
+    let cases =
+        ["administrative", "ambiguous", "external-communication", "financial", "high-impact", "irreversible"];
     assert_eq!(asked.iter().map(|rule| &**rule).filter(|rule| *rule != "tools").collect::<Vec<_>>(), cases);
 }
 

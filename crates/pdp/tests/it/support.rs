@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cordon_core::{
-    Action, ActionName, Chain, Context, Effect, Facts, Judgement, ObligationKind, Principal, PrincipalKind, Record,
-    Request, Resource, Timestamp, UnknownReason, Value,
+    Action, ActionName, Chain, Context, Effect, Facts, Judgement, ObligationKind, Principal, PrincipalKind,
+    Record, Request, Resource, Timestamp, UnknownReason, Value,
 };
 use cordon_pdp::{PolicySet, PolicySource, decide};
 
@@ -59,7 +59,8 @@ pub(crate) fn request(policies: &PolicySet, words: &str) -> Request {
     let [owner, agent, user] = chain;
     let mut what = what.split_whitespace();
     let name: ActionName = what.next().unwrap().parse().unwrap();
-    let classes: Vec<&str> = what.next().unwrap_or_default().split(',').filter(|class| !class.is_empty()).collect();
+    let classes: Vec<&str> =
+        what.next().unwrap_or_default().split(',').filter(|class| !class.is_empty()).collect();
     let action = match what.next() {
         None => policies.action(&name),
         Some(effect) => Action::declared(
