@@ -4,6 +4,7 @@
 //! [`TestPorts`] (the guard's ports in memory), [`HandClock`] and [`MemoryLedger`].
 
 pub mod fuzz;
+pub mod mcp_fixture;
 
 mod ports;
 

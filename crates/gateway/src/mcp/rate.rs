@@ -7,7 +7,10 @@ use cordon_core::{Duration, SessionId, Timestamp};
 
 /// Counts calls against the rates that policies oblige to.
 #[derive(Debug, Default)]
-pub(crate) struct Rates(Mutex<HashMap<(SessionId, Box<str>), VecDeque<Timestamp>>>);
+pub(crate) struct Rates(Mutex<HashMap<Key, VecDeque<Timestamp>>>);
+
+/// A session and an action.
+type Key = (SessionId, Box<str>);
 
 /// Most calls that are counted exactly; a higher limit counts as this one.
 const CALLS_MAX: usize = 4_096;

@@ -1,0 +1,148 @@
+//! From a judgement to the answer (AuthZEN §6.2): `decision`, and why in `context`.
+
+use std::fmt::Write as _;
+
+use cordon_core::json::quote;
+use cordon_core::{Judgement, Obligation, ObligationKind, Reason, RuleRef, Verdict};
+use cordon_ledger::Receipt;
+
+/// The answer that carries a judgement; `decision` is true for allow alone.
+pub fn judged(judgement: &Judgement, receipt: Option<&Receipt>) -> String {
+    let mut out = format!(
+        r#"{{"decision":{},"context":{{"verdict":{},"bundle":{},"reasons":["#,
+        judgement.verdict == Verdict::Allow,
+        quote(judgement.verdict.as_str()),
+        quote(&judgement.bundle.to_string()),
+    );
+    list(&mut out, &judgement.reasons, reason);
+    out.push_str(r#"],"obligations":["#);
+    list(&mut out, &judgement.obligations, obligation);
+    out.push(']');
+    if let Some(receipt) = receipt {
+        let _ = write!(
+            out,
+            r#","entry":{{"id":{},"level":{}"#,
+            quote(&receipt.id.to_string()),
+            quote(receipt.level.as_str())
+        );
+        if let Some(index) = receipt.index {
+            let _ = write!(out, r#","index":{index}"#);
+        }
+        out.push('}');
+    }
+    out.push_str("}}");
+    out
+}
+
+/// The answer to an evaluation in a batch that could not be judged (AuthZEN §7.2.1): a denial.
+pub fn failed(status: u16, message: &str) -> String {
+    format!(
+        r#"{{"decision":false,"context":{{"error":{{"status":{status},"message":{}}}}}}}"#,
+        quote(message)
+    )
+}
+
+fn list<T>(out: &mut String, items: &[T], write: fn(&mut String, &T)) {
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write(out, item);
+    }
+}
+
+fn reason(out: &mut String, reason: &Reason) {
+    let Reason { kind, rule, principal, message, remedy } = reason;
+    let _ = write!(
+        out,
+        r#"{{"rule":{},"file":{},"line":{},"kind":{},"message":{}"#,
+        quote(&rule.rule),
+        quote(&rule.file),
+        rule.line,
+        quote(kind.as_str()),
+        quote(message),
+    );
+    if let Some(role) = principal {
+        let _ = write!(out, r#","principal":{}"#, quote(role.as_str()));
+    }
+    if let Some(remedy) = remedy {
+        let _ = write!(out, r#","remedy":{}"#, quote(remedy));
+    }
+    out.push('}');
+}
+
+fn rule(out: &mut String, rule: &RuleRef) {
+    let _ = write!(
+        out,
+        r#"{{"rule":{},"file":{},"line":{}}}"#,
+        quote(&rule.rule),
+        quote(&rule.file),
+        rule.line
+    );
+}
+
+fn obligation(out: &mut String, obligation: &Obligation) {
+    let properties = properties(&obligation.kind);
+    let _ = write!(out, r#"{{"type":{},"properties":{{{properties}}},"rules":["#, quote(obligation.kind.name()));
+    list(out, &obligation.rules, rule);
+    out.push_str("]}");
+}
+
+/// The properties as in `spec/obligations.md`: named as the annotations that set them.
+fn properties(kind: &ObligationKind) -> String {
+    let texts = |name: &str, texts: &std::collections::BTreeSet<Box<str>>| {
+        let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+        format!(r#""{name}":[{}]"#, quoted.join(","))
+    };
+    match kind {
+        ObligationKind::Approve { role, quorum } => format!(r#""role":{},"quorum":{quorum}"#, quote(role)),
+        ObligationKind::Redact { fields } | ObligationKind::Mask { fields } => texts("fields", fields),
+        ObligationKind::RowFilter { conditions } => texts("conditions", conditions),
+        ObligationKind::MaxRows { limit } | ObligationKind::MaxBytes { limit } => format!(r#""limit":{limit}"#),
+        ObligationKind::Rate { limit, window_s } | ObligationKind::Budget { limit, window_s } => {
+            format!(r#""limit":{limit},"window_s":{window_s}"#)
+        }
+        ObligationKind::Sandbox { tier } => format!(r#""tier":{}"#, quote(tier)),
+        ObligationKind::Egress { hosts } => texts("hosts", hosts),
+        ObligationKind::Log { level } => format!(r#""level":{}"#, quote(level)),
+        ObligationKind::Notify { to } => texts("to", to),
+        ObligationKind::Revoke { classes } => texts("classes", classes),
+        ObligationKind::DisableTool { tools } => texts("tools", tools),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cordon_core::json::parse;
+    use cordon_core::{Digest, Limits, ReasonKind};
+
+    #[test]
+    fn an_answer_is_json_whatever_the_rules_say_and_only_allow_is_true() {
+        let judgement = |verdict| Judgement {
+            verdict,
+            reasons: vec![Reason {
+                kind: ReasonKind::Forbidden,
+                rule: RuleRef { rule: "a\"b".into(), file: "permissions/x.cedar".into(), line: 3 },
+                principal: None,
+                message: "no\n\u{1b}[2J".into(),
+                remedy: Some("ask".into()),
+            }],
+            obligations: vec![Obligation {
+                kind: ObligationKind::Redact { fields: ["ssn".into()].into() },
+                rules: Vec::new(),
+            }],
+            bundle: Digest::of(b""),
+        };
+        for (verdict, want) in [(Verdict::Allow, true), (Verdict::Ask, false), (Verdict::Deny, false)] {
+            let text = judged(&judgement(verdict), None);
+            let node = parse(text.as_bytes(), &Limits::DEFAULT).unwrap();
+            assert_eq!(node.get("decision").and_then(|node| node.as_bool()), Some(want));
+            let context = node.get("context").unwrap();
+            assert_eq!(context.get("verdict").and_then(|node| node.as_text()), Some(verdict.as_str()));
+            let obligation = &context.get("obligations").unwrap().items()[0];
+            assert_eq!(obligation.select("/properties/fields/0")[0].as_text(), Some("ssn"));
+        }
+    }
+}
