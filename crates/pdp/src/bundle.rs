@@ -212,6 +212,13 @@ impl Bundle {
         dsse::Envelope::sign(statement.to_json().into_bytes(), keys)
     }
 
+    /// What the statement in an envelope says, with nothing checked: to show it to a person, or to
+    /// choose the next epoch when building. Never a reason to load anything.
+    pub fn unverified_statement(envelope: &[u8]) -> Result<Statement, BundleError> {
+        let envelope = dsse::Envelope::parse(envelope)?;
+        Statement::parse(envelope.signers([]).0)
+    }
+
     /// Checks signatures, role, validity, order and the exact set of files, in that order.
     ///
     /// `files` are all files of the bundle, envelope included. `last` is what was accepted last for

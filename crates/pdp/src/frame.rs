@@ -80,6 +80,9 @@ impl Maker<'_> {
     /// Prepares a request; the text says what cannot be handed to the engine.
     pub(crate) fn frame(&self, request: &Request, facts: &Facts, now: Timestamp) -> Result<Frame, String> {
         let mut unknown = Unknown::default();
+        if request.resource.kind.as_str() == "Action" {
+            return Err("an action cannot be acted on".to_owned());
+        }
         let action = self.uid("Action", request.action.name().as_str())?;
         let resource = self.uid(request.resource.kind.as_str(), &request.resource.id)?;
         let entities = self.entities(request, &resource, &mut unknown)?;
@@ -117,10 +120,16 @@ impl Maker<'_> {
         unknown: &mut Unknown,
     ) -> Result<Vec<Entity>, String> {
         let mut parts: BTreeMap<(&str, &str), Part> = BTreeMap::new();
-        let target = &request.resource;
-        parts.entry((target.kind.as_str(), &target.id)).or_default().merge(&target.attributes);
         for (_, principal) in request.chain.members() {
             parts.entry((principal.kind.as_str(), &principal.id)).or_default().merge(&principal.attributes);
+        }
+        let target = &request.resource;
+        let principal = parts.contains_key(&(target.kind.as_str(), &*target.id));
+        let part = parts.entry((target.kind.as_str(), &target.id)).or_default();
+        if principal {
+            part.claim(&target.attributes)
+        } else {
+            part.merge(&target.attributes)
         }
         for (_, principal) in request.chain.members() {
             let known = self.directory.get(&(principal.kind, principal.id.clone()));
@@ -368,6 +377,16 @@ impl Part {
                 _ => {
                     self.attributes.insert(name.clone(), value.clone());
                 }
+            }
+        }
+    }
+
+    /// Adds attributes of a resource that is one of the principals: what is said of a resource gives
+    /// a principal nothing, so that an attribute of which both do not say the same is not known.
+    fn claim(&mut self, attributes: &Record) {
+        for (name, value) in attributes {
+            if self.attributes.get(name) != Some(value) {
+                self.attributes.insert(name.clone(), Value::Unknown(UnknownReason::Unparsed));
             }
         }
     }

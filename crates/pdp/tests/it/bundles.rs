@@ -67,6 +67,8 @@ fn a_signed_bundle_is_verified_and_put_to_use() {
     assert_eq!(bundle.freshness(), Freshness::New);
     assert_eq!(bundle.statement().terms, terms(7));
     assert_eq!(bundle.accepted().epoch, 7);
+    let claimed = Bundle::unverified_statement(&signed(&[9])[ENVELOPE_FILE]).unwrap();
+    assert_eq!(&claimed, bundle.statement());
     let compiled = bundle.activate().unwrap();
     assert_eq!(compiled.policies.digest(), bundle.source().digest());
     assert_eq!(compiled.policies.counts().permissions, 1);

@@ -450,3 +450,26 @@ fn an_explanation_names_every_rule_about_the_action() {
     assert_eq!(of(Role::Owner), [("a".to_owned(), RuleOutcome::NotSatisfied), ("c".to_owned(), doubt)]);
     assert!(told.judgement.reasons.iter().any(|reason| reason.kind == ReasonKind::NotPermitted));
 }
+
+#[test]
+fn what_is_said_of_a_resource_gives_a_principal_nothing() {
+    let set =
+        policies("permit(principal, action, resource) when { principal has level && principal.level >= 3 };");
+    let ask = |words: &str, level: Option<i64>| {
+        let mut asked = request(&set, words);
+        asked.resource.attributes.extend(level.map(|level| ("level".into(), Value::Long(level))));
+        decide(&set, &asked, &facts(), NOON).verdict
+    };
+    assert_eq!(ask("user:o does x/y - read on User:o", Some(9)), Verdict::Deny);
+    assert_eq!(ask("user:o.level=2 does x/y - read on User:o", Some(9)), Verdict::Deny);
+    assert_eq!(ask("user:o.level=3 does x/y - read on User:o", None), Verdict::Allow);
+    assert_eq!(ask("user:o.level=3 does x/y - read on User:p", Some(1)), Verdict::Allow);
+    assert_eq!(ask("user:o.level=3 does x/y - read on Action:admin", None), Verdict::Deny);
+}
+
+#[test]
+fn a_name_written_with_escapes_is_the_same_name() {
+    let text = format!("{ANY}@id(\"f\") forbid(principal, action == Action::\"x\\u{{2f}}y\", resource);");
+    check(&text, "agent:a does x/y - read", "deny: forbidden f");
+    check(&text, "agent:a does x/z - read", "allow: permitted any");
+}
