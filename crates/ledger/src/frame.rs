@@ -195,11 +195,15 @@ impl Header {
 
     /// The bytes that the frame takes in its segment, padding included.
     pub fn extent(&self) -> u64 {
-        let content = self
-            .leaves_bytes()
+        self.content().next_multiple_of(SECTOR_BYTES as u64)
+    }
+
+    /// The bytes of header, leaf hashes, entries and openings, without padding.
+    fn content(&self) -> u64 {
+        (HEADER_BYTES as u64)
+            .saturating_add(self.leaves_bytes())
             .saturating_add(u64::from(self.entries_bytes))
-            .saturating_add(u64::from(self.sealed_bytes));
-        frame_extent(content)
+            .saturating_add(u64::from(self.sealed_bytes))
     }
 
     /// The size of the tree after the last entry.
@@ -285,7 +289,8 @@ pub enum Tail {
 /// Judges the bytes from the end of the last whole frame to the end of the last segment.
 ///
 /// A disk writes whole sectors, and the segment held zeros: a frame of which every sector has content
-/// was written whole, so if its checks do not hold it was altered.
+/// was written whole, so if its checks do not hold it was altered. A write that was cut off elsewhere
+/// leaves zeros where the content should end, which a frame's hashes and ciphertexts never do.
 pub fn judge_tail(bytes: &[u8]) -> Tail {
     if bytes.iter().all(|byte| *byte == 0) {
         return Tail::Blank;
@@ -297,18 +302,24 @@ pub fn judge_tail(bytes: &[u8]) -> Tail {
     }
     match Header::decode(bytes) {
         Err(HeaderError::Blank | HeaderError::Short) => Tail::Torn,
-        Err(HeaderError::Changed) => Tail::Altered,
+        Err(HeaderError::Changed) => {
+            let end = HEADER_BYTES.saturating_sub(CUT_BYTES);
+            let cut = bytes.get(end..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+            if cut { Tail::Torn } else { Tail::Altered }
+        }
         Ok(header) => {
-            let extent = usize::try_from(header.extent()).unwrap_or(usize::MAX);
-            match bytes.get(..extent) {
-                Some(frame) if frame.chunks(SECTOR_BYTES).all(|s| s.iter().any(|byte| *byte != 0)) => {
-                    Tail::Altered
-                }
-                _ => Tail::Torn,
-            }
+            let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+            let Some(frame) = bytes.get(..length(header.extent())) else { return Tail::Torn };
+            let content = frame.get(..length(header.content())).unwrap_or_default();
+            let ended = content.iter().rev().take(CUT_BYTES).any(|byte| *byte != 0);
+            let written = |sector: &[u8]| sector.iter().any(|byte| *byte != 0);
+            if ended && frame.chunks(SECTOR_BYTES).all(written) { Tail::Altered } else { Tail::Torn }
         }
     }
 }
+
+/// So many zeros where content should end show that a write was cut off.
+const CUT_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -371,6 +382,11 @@ mod tests {
             bytes[sector * 512..(sector + 1) * 512].fill(0);
             assert_eq!(judge_tail(&bytes), Tail::Torn, "sector {sector} lost");
             assert_eq!(judge_tail(&good[..sector * 512 + 100]), Tail::Torn, "cut in sector {sector}");
+        }
+        for at in [20, 120, 200, 700, good.len() - 600] {
+            let mut bytes = good.clone();
+            bytes[at..].fill(0);
+            assert_eq!(judge_tail(&bytes), Tail::Torn, "cut at {at}");
         }
         assert_eq!(judge_tail(&[0; 4_096]), Tail::Blank);
         assert_eq!(judge_tail(&[]), Tail::Blank);

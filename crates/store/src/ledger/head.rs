@@ -63,13 +63,16 @@ impl HeadFile {
     /// Opens the record, making it if there is none.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Head>), HeadError> {
         let failed = |source| HeadError::Io { path: path.to_owned(), source };
+        let made = !path.exists();
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = file.open(path).map_err(failed)?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(HeadError::Busy(path.to_owned()));
         }
-        sync_directory_of(path).map_err(failed)?;
+        if made {
+            sync_directory_of(path).map_err(failed)?;
+        }
         let head = read_slots(&file, path)?;
         let sequence = head.map_or(0, |head| head.sequence);
         Ok((Self { file, path: path.to_owned(), sequence }, head))

@@ -52,9 +52,14 @@ pub(super) fn recover(options: &Options, head: Option<Head>) -> Result<Recovered
                 expected: check.replay.size(),
             });
         }
-        let is_last = at.saturating_add(1) == todo.len();
+        if offset > 0 {
+            check_continued(segment, &snapshot)?;
+        }
+        // A log that was closed in order has no torn end.
+        let closed = head.is_some_and(|head| head.closed);
+        let may_be_torn = at.saturating_add(1) == todo.len() && !closed;
         let mut reader = FrameReader::open(&segment.path, offset).map_err(io("open", &segment.path))?;
-        let end = check.segment(&mut reader, segment, is_last)?;
+        let end = check.segment(&mut reader, segment, may_be_torn)?;
         if let Some(torn) = end.torn {
             dropped_bytes = torn;
             cut(options, &segment.path, end.offset, torn)?;
@@ -75,6 +80,40 @@ pub(super) fn recover(options: &Options, head: Option<Head>) -> Result<Recovered
         Some(_) => Some("crash"),
     };
     Ok(Recovered { replay: check.replay, snapshot, segment: last, dropped_bytes, cause })
+}
+
+/// Checks the frames before a snapshot in the segment that will be continued: they are whole, in order,
+/// and end where the snapshot says. Earlier segments are left to a verifier.
+fn check_continued(segment: &Segment, snapshot: &Snapshot) -> Result<(), LedgerError> {
+    let path = &segment.path;
+    let io = |source| LedgerError::Io { doing: "read", path: path.clone(), source };
+    let mut reader = FrameReader::open(path, 0).map_err(io)?;
+    let mut size = segment.first;
+    let mut root = None;
+    while reader.offset() < snapshot.offset {
+        let (offset, kind) = match reader.next().map_err(io)? {
+            Read::Frame(_, frame)
+                if frame.header.first == size
+                    && frame.body_holds()
+                    && frame.sealed_holds()
+                    && frame.padding_holds() =>
+            {
+                size = frame.header.end();
+                root = Some(frame.header.root);
+                continue;
+            }
+            Read::Frame(offset, _) => (offset, FaultKind::Body),
+            Read::End(offset, error) => (offset, FaultKind::Frame(error)),
+        };
+        let fault = Fault { frame: size, entry: None, field: None, kind };
+        return Err(LedgerError::Altered { path: path.clone(), offset, fault });
+    }
+    let replay = &snapshot.replay;
+    if size == replay.size() && root == Some(replay.frontier().root()) {
+        return Ok(());
+    }
+    let fault = Fault { frame: size, entry: None, field: None, kind: FaultKind::Root };
+    Err(LedgerError::Altered { path: path.clone(), offset: snapshot.offset, fault })
 }
 
 /// Overwrites what was cut off with zeros, so that it is never taken for content again.
@@ -116,7 +155,7 @@ impl Check {
         &mut self,
         reader: &mut FrameReader,
         segment: &Segment,
-        is_last: bool,
+        may_be_torn: bool,
     ) -> Result<End, LedgerError> {
         let io = |source| LedgerError::Io { doing: "read", path: segment.path.clone(), source };
         loop {
@@ -137,7 +176,7 @@ impl Check {
                 return Ok(End { offset, torn: None });
             }
             let tail = reader.tail(offset).map_err(io)?;
-            if judge_tail(&tail) == Tail::Torn && is_last {
+            if judge_tail(&tail) == Tail::Torn && may_be_torn {
                 let content = tail.iter().rposition(|byte| *byte != 0);
                 let torn = content.map_or(0, |at| at.saturating_add(1));
                 return Ok(End { offset, torn: Some(torn as u64) });

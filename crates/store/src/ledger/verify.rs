@@ -213,7 +213,8 @@ impl<'a> Check<'a> {
                     // Not the last frame, or written whole: whatever is wrong with it is named.
                     let behind = offset.saturating_add(frame.header.extent());
                     let extent = frame.header.extent();
-                    if !is_last || !torn(&reader, offset, extent)? {
+                    let closed = self.head.is_some_and(|head| head.closed);
+                    if !is_last || closed || !torn(&reader, offset, extent)? {
                         if is_last && retries < 3 && reader.blank_from(behind)? {
                             retries = retry(&mut reader, offset, retries);
                             continue;
@@ -234,7 +235,8 @@ impl<'a> Check<'a> {
                 return Ok(false);
             }
             let tail = reader.tail(offset)?;
-            if is_last && judge_tail(&tail) == Tail::Torn {
+            let closed = self.head.is_some_and(|head| head.closed);
+            if is_last && !closed && judge_tail(&tail) == Tail::Torn {
                 let content = tail.iter().rposition(|byte| *byte != 0);
                 self.report.unfinished_bytes = content.map_or(0, |at| (at as u64).saturating_add(1));
                 return Ok(false);
