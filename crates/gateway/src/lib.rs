@@ -6,6 +6,7 @@
 //! [`mcp::http::Service`] (MCP over HTTP) and [`auth::Authenticator`] (who calls).
 
 pub mod auth;
+pub mod authzen;
 pub mod mcp;
 
 mod caller;
