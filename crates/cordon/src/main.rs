@@ -5,7 +5,11 @@
 
 mod bundle_files;
 mod cli;
+mod config;
 mod demo;
+mod runtime;
+mod shipped;
+mod signing;
 mod term;
 
 use std::process::ExitCode;

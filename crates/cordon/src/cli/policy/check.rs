@@ -1,0 +1,74 @@
+//! `cordon policy check`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cordon_guard::policy::{PolicySet, Severity};
+use serde_json::json;
+
+use super::{
+    DENIED, Ended, Format, Global, Tone, count, finding_json, read_source, rendered, source_path, term,
+};
+
+/// What `cordon policy check` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cordon policy check                     the configured source
+  cordon policy check policy/             a directory
+  cordon policy check bundle.tar --format json
+
+Exit status: 0 no errors, 1 errors, 2 the source cannot be read.")]
+pub(super) struct CheckArgs {
+    /// A source directory or a bundle [default: the configured one]
+    source: Option<PathBuf>,
+    /// Treat warnings as errors
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
+    let path = source_path(args.source.as_deref(), global)?;
+    let source = read_source(&path)?;
+    let (counts, digest, findings) = match PolicySet::compile(&source) {
+        Ok(compiled) => {
+            (Some(compiled.policies.counts()), Some(compiled.policies.digest()), compiled.warnings)
+        }
+        Err(findings) => (None, None, findings),
+    };
+    let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    let passed = counts.is_some() && (warnings == 0 || !args.strict);
+    match global.format {
+        Format::Json => term::say(json!({
+            "source": path.to_string_lossy(),
+            "ok": passed,
+            "digest": digest.map(|digest| digest.to_string()),
+            "counts": counts.map(|counts| json!({
+                "permissions": counts.permissions,
+                "prohibitions": counts.prohibitions,
+                "obligations": counts.obligations,
+                "manifests": counts.manifests,
+                "tests": counts.tests,
+            })),
+            "findings": findings.iter().map(finding_json).collect::<Vec<_>>(),
+        }))?,
+        Format::Text => {
+            for finding in &findings {
+                term::say(format_args!("{}\n", rendered(finding, &path)))?;
+            }
+            if let Some(counts) = counts {
+                term::say(format_args!(
+                    "{}, {}, {}, {}, {}",
+                    count(counts.permissions, "permission"),
+                    count(counts.prohibitions, "prohibition"),
+                    count(counts.obligations, "obligation"),
+                    count(counts.manifests, "tool manifest"),
+                    count(counts.tests, "test"),
+                ))?;
+            }
+            let verdict = if passed { Tone::Good.paint("ok") } else { Tone::Bad.paint("refused") };
+            term::say(format_args!("{verdict}: {}, {}", count(errors, "error"), count(warnings, "warning")))?;
+        }
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
+}
