@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{ValidationError, ValidationMode, Validator};
 use cordon_core::{ActionName, Class, ClassKind, Effect, ToolManifest};
-use miette::Diagnostic as _;
 
-use crate::argument::ArgType;
 use crate::cases::{self, Case};
 use crate::cedar_text::NAMESPACE;
 use crate::data::{self, Asserted, Directory};
 use crate::diagnostic::{Severity, nearest};
 use crate::manifest;
-use crate::rule::{Body, Folder, PolicyFile, Rule, engine_finding};
-use crate::schema::{SchemaAction, Vocabulary, is_reserved_group, tool_resources};
+use crate::rule::{Body, Folder, PolicyFile, Rule};
+use crate::schema::{Vocabulary, is_reserved_group};
 use crate::source::FileKind;
 use crate::tree::{self, Reader};
+use crate::validate;
 use crate::{Diagnostic, PolicySource};
 
 /// Everything a source says, cross-checked.
@@ -30,9 +28,6 @@ pub(crate) struct Checked {
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
-/// The name that stands for every action that nobody declared, in validation only.
-pub(crate) const ANY_ACTION: &str = "cordon/any";
-
 /// Reads and checks a source; the findings are in order of place.
 pub(crate) fn check(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
     let mut reading = Reading { vocabulary: Vocabulary::base()?, ..Reading::default() };
@@ -43,7 +38,7 @@ pub(crate) fn check(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
     }
     reading.cross_check();
     settle(&mut reading.findings)?;
-    reading.validate();
+    reading.findings.extend(validate::findings(&reading));
     settle(&mut reading.findings)?;
     let Reading { files, manifests, directory, asserted, cases, vocabulary, findings, .. } = reading;
     let rules = files.into_iter().flat_map(|file| file.rules).collect();
@@ -59,17 +54,17 @@ fn settle(findings: &mut Vec<Diagnostic>) -> Result<(), Vec<Diagnostic>> {
 }
 
 #[derive(Debug, Default)]
-struct Reading<'s> {
-    files: Vec<PolicyFile<'s>>,
-    manifests: BTreeMap<ActionName, (ToolManifest, &'s str)>,
+pub(crate) struct Reading<'s> {
+    pub(crate) files: Vec<PolicyFile<'s>>,
+    pub(crate) manifests: BTreeMap<ActionName, (ToolManifest, &'s str)>,
     directory: Directory,
     asserted: Asserted,
     cases: Vec<Case>,
-    vocabulary: Vocabulary,
+    pub(crate) vocabulary: Vocabulary,
     /// Parts of classes that are named anywhere.
-    parts: BTreeSet<Box<str>>,
+    pub(crate) parts: BTreeSet<Box<str>>,
     /// Actions that policies name and nothing declares.
-    undeclared: BTreeSet<Box<str>>,
+    pub(crate) undeclared: BTreeSet<Box<str>>,
     findings: Vec<Diagnostic>,
 }
 
@@ -185,7 +180,8 @@ impl<'s> Reading<'s> {
         let groups = rule.mentions.groups.iter().map(|name| (name, false));
         let named = rule.mentions.actions.iter().map(|name| (name, true));
         for (name, exact) in scope.chain(groups).chain(named) {
-            if &**name == "*" || self.manifests.keys().any(|have| have.as_str() == &**name) {
+            let action = name.parse::<ActionName>();
+            if &**name == "*" || action.as_ref().is_ok_and(|action| self.manifests.contains_key(action)) {
                 continue;
             }
             if is_reserved_group(name) {
@@ -200,8 +196,7 @@ impl<'s> Reading<'s> {
             }
             let classes = ClassKind::ALL.iter().map(|kind| kind.as_str());
             let close = nearest(name, classes.chain(["effect:read", "effect:write", "effect:irreversible"]));
-            let is_name = name.parse::<ActionName>().is_ok();
-            if !is_name || (!name.contains('/') && (!exact || name.contains(':') || close.is_some())) {
+            if action.is_err() || (!name.contains('/') && (!exact || name.contains(':') || close.is_some())) {
                 let message = format!("`{name}` is neither a capability class nor an effect nor an action");
                 let help = close.map_or_else(
                     || "actions are named `server/tool`; groups of your own are declared in schema/*.cedarschema".to_owned(),
@@ -246,156 +241,4 @@ fn risk(path: &str, text: &str) -> Result<(), Vec<Diagnostic>> {
         reader.refuse_help(&name.span.clone(), format!("unknown field `{}`", name.text), help);
     }
     if reader.findings.is_empty() { Ok(()) } else { Err(reader.findings) }
-}
-
-/// Which accesses to `context.args` a validation pass lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Arguments {
-    /// Typed by the manifests: an access that they do not know is an error.
-    Typed,
-    /// Not, or not wholly, typed: worth a warning.
-    Open,
-    /// Of actions that nobody knows.
-    Anything,
-}
-
-impl Reading<'_> {
-    /// Type-checks every policy against every kind of request it could meet.
-    fn validate(&mut self) {
-        match self.passes() {
-            Ok(passes) => {
-                let findings = self.run(&passes);
-                self.findings.extend(findings);
-            }
-            Err(message) => {
-                let path = if self.vocabulary.extended { "schema/" } else { "spec/cordon.cedarschema" };
-                self.findings.push(Diagnostic::error(path, message.replace(&format!("{NAMESPACE}::"), "")));
-            }
-        }
-    }
-
-    fn passes(&self) -> Result<Vec<(Arguments, Validator)>, String> {
-        let mut typed: Vec<(&str, SchemaAction)> = Vec::new();
-        let mut open: Vec<(&str, SchemaAction)> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let named = self.named();
-        for (name, (manifest, _)) in &self.manifests {
-            let args = ArgType::of_input(manifest.input_schema.as_deref());
-            let mut groups: BTreeSet<Box<str>> =
-                manifest.classes.iter().map(|class| class.to_string().into()).collect();
-            groups.insert(format!("effect:{}", manifest.effect).into());
-            let action = SchemaAction { groups, resources: tool_resources(), args };
-            // Tools that no policy names and that look alike need to be checked once.
-            if named.contains(name.as_str()) || seen.insert(action.clone()) {
-                let list = if action.args.is_open() { &mut open } else { &mut typed };
-                list.push((name.as_str(), action));
-            }
-        }
-        let resources = self.vocabulary.resources();
-        let bare = SchemaAction { groups: BTreeSet::new(), resources, args: ArgType::Open };
-        open.extend(self.undeclared.iter().map(|name| (&**name, bare.clone())));
-        let own = self.vocabulary.actions.iter();
-        open.extend(own.map(|(name, own)| (&**name, self.vocabulary.own_action(own))));
-        let mut groups: BTreeSet<Box<str>> = ClassKind::ALL.iter().map(|kind| kind.as_str().into()).collect();
-        groups.extend(Effect::ALL.iter().map(|effect| format!("effect:{effect}").into()));
-        groups.extend(self.parts.iter().cloned());
-        let any = vec![(ANY_ACTION, SchemaAction { groups, ..bare })];
-        let names: Vec<&str> = typed.iter().chain(&open).map(|(name, _)| *name).collect();
-        let build = |live: Vec<(&str, SchemaAction)>| {
-            self.vocabulary.schema(live, names.iter().copied(), &self.parts).map(Validator::new)
-        };
-        Ok(vec![
-            (Arguments::Typed, build(typed)?),
-            (Arguments::Open, build(open)?),
-            (Arguments::Anything, build(any)?),
-        ])
-    }
-
-    fn named(&self) -> BTreeSet<&str> {
-        let rules = self.files.iter().flat_map(|file| &file.rules);
-        rules
-            .flat_map(|rule| {
-                let scope = rule.actions.iter().flatten();
-                scope.chain(&rule.mentions.groups).chain(&rule.mentions.actions).map(|name| &**name)
-            })
-            .collect()
-    }
-
-    fn run(&self, passes: &[(Arguments, Validator)]) -> Vec<Diagnostic> {
-        let mut findings = Vec::new();
-        for file in &self.files {
-            let mut never: BTreeMap<Diagnostic, usize> = BTreeMap::new();
-            for (arguments, validator) in passes {
-                let result = validator.validate(&file.set, ValidationMode::Strict);
-                let errors = result.validation_errors();
-                findings.extend(errors.filter_map(|error| self.type_error(file, *arguments, error)));
-                for warning in result.validation_warnings() {
-                    let finding =
-                        engine_finding(file.path, file.source, &file.cedar, Severity::Warning, warning);
-                    let count = never.entry(finding).or_default();
-                    *count = count.saturating_add(1);
-                }
-            }
-            // A policy that one kind of request can never meet may be meant for another kind.
-            let all = never.into_iter().filter(|(_, count)| *count == passes.len());
-            findings.extend(all.map(|(finding, _)| finding));
-        }
-        findings
-    }
-
-    /// A type error, unless it is one that can only deny when it happens.
-    fn type_error(
-        &self,
-        file: &PolicyFile<'_>,
-        arguments: Arguments,
-        error: &ValidationError,
-    ) -> Option<Diagnostic> {
-        let finding = engine_finding(file.path, file.source, &file.cedar, Severity::Error, error);
-        if !matches!(error, ValidationError::UnsafeAttributeAccess(_)) {
-            return Some(finding);
-        }
-        let label = error.labels().and_then(|mut labels| labels.next())?;
-        let end = label.offset().saturating_add(label.len());
-        let text = file.cedar.part(label.offset()..end);
-        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        let text = text.replace("[\"", ".").replace("\"]", "");
-        let advise = |finding: Diagnostic, help: &str| {
-            let help = finding.help.as_ref().map_or(help.to_owned(), |hint| format!("{hint} Or {help}"));
-            finding.help(help)
-        };
-        let warn = |finding: Diagnostic, help: &str| {
-            Some(Diagnostic { severity: Severity::Warning, ..advise(finding, help) })
-        };
-        if below(&text, "context.args") {
-            return match arguments {
-                Arguments::Typed => {
-                    Some(advise(finding, "declare it in the `input_schema` of the tool's manifest"))
-                }
-                Arguments::Open => warn(
-                    finding,
-                    "nothing types this argument: a call without it, or with another type, is an error of the rule",
-                ),
-                Arguments::Anything => None,
-            };
-        }
-        if below(&text, "context.asserted") && !self.vocabulary.extended {
-            return warn(finding, "declare it in schema/*.cedarschema (`type Asserted = { … };`)");
-        }
-        if below(&text, "context") || self.vocabulary.extended {
-            let help = match below(&text, "context") {
-                true => "the members of `context` are listed in spec/cordon.cedarschema",
-                false => "declare the attribute in schema/*.cedarschema, or ask with `has` first",
-            };
-            return Some(advise(finding, help));
-        }
-        warn(
-            finding,
-            "declare the attribute in schema/*.cedarschema; where it is missing the rule cannot be judged",
-        )
-    }
-}
-
-/// Whether `text` is `path` or starts below it.
-fn below(text: &str, path: &str) -> bool {
-    text.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -26,6 +26,7 @@ mod rule;
 mod schema;
 mod source;
 mod tree;
+mod validate;
 mod visible;
 
 pub use bundle::{

@@ -12,10 +12,10 @@ use cordon_core::{ObligationKind, RuleRef};
 
 use crate::Diagnostic;
 use crate::cedar_text::{CedarText, NAMESPACE, PolicyText};
-use crate::compile::ANY_ACTION;
 use crate::diagnostic::{Severity, nearest};
 use crate::mention::Mentions;
 use crate::obligation;
+use crate::validate::ANY_ACTION;
 
 /// What a rule does when it is satisfied.
 #[derive(Debug, Clone, PartialEq, Eq)]
