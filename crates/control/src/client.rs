@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 
 use crate::view::{
     AnsweredView, ApprovalView, BallotView, ClosedView, EntryView, KeysView, LedgerView, PolicyView,
-    SessionView, StatusView, ToolApproval, ToolShown, ToolView,
+    RotatedView, SessionView, StatusView, ToolApproval, ToolShown, ToolView,
 };
 
 /// Longest wait for an answer.
@@ -92,6 +92,11 @@ impl Client {
     /// The trusted keys.
     pub async fn keys(&self) -> Result<KeysView> {
         self.get("/v1/keys").await
+    }
+
+    /// Puts a new key in the place of the log's.
+    pub async fn rotate(&self) -> Result<RotatedView> {
+        self.post("/v1/keys/rotate", &()).await
     }
 
     /// The end of the ledger.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::Caller;
-use crate::view::{KeysView, LedgerView, PolicyView, StatusView, ToolDefinition};
+use crate::view::{KeysView, LedgerView, PolicyView, RotatedView, StatusView, ToolDefinition};
 
 /// A future that the node returns.
 pub type NodeFuture<'n, T> = Pin<Box<dyn Future<Output = T> + Send + 'n>>;
@@ -34,6 +34,8 @@ pub trait Node: Send + Sync + 'static {
     fn reload<'n>(&'n self, author: &'n str) -> NodeFuture<'n, Result<PolicyView, String>>;
     /// The trusted keys.
     fn keys(&self) -> KeysView;
+    /// Puts a new key in the place of the log's.
+    fn rotate(&self) -> NodeFuture<'_, Result<RotatedView, String>>;
     /// The end of the ledger, with the signed checkpoint.
     fn ledger(&self) -> NodeFuture<'_, Result<LedgerView, String>>;
     /// The definition of a tool that was accepted last, if it was kept.

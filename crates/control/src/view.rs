@@ -356,6 +356,13 @@ pub struct KeysView {
     pub log: Option<String>,
 }
 
+/// What the ledger's log key was changed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotatedView {
+    /// The log's verifier key from now on.
+    pub log: String,
+}
+
 /// One approver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApproverView {

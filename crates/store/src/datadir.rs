@@ -18,6 +18,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 /// cordon.sock   the owner listens here
 /// state.db      sessions, approvals, pins, epochs (sealed)
 /// ledger/       the log
+/// ledger.head   what the log signed last
+/// tools/        definitions of the tools that were accepted (sealed)
 /// tokens/       bearer tokens: operator, pep, agent
 /// owner.log     what an owner that nobody watches has to say
 /// ```
@@ -123,6 +125,16 @@ impl DataDir {
     /// The ledger's directory.
     pub fn ledger(&self) -> PathBuf {
         self.path.join("ledger")
+    }
+
+    /// The ledger's head record, outside its directory.
+    pub fn ledger_head(&self) -> PathBuf {
+        self.path.join("ledger.head")
+    }
+
+    /// Sealed definitions of the tools that were accepted.
+    pub fn definitions(&self) -> PathBuf {
+        self.path.join("tools")
     }
 
     /// The token files' directory.

@@ -68,6 +68,7 @@ routes! {
     get "/v1/policy" Pep => node::policy;
     post "/v1/policy/reload" Operator => node::reload;
     get "/v1/keys" Operator => node::keys;
+    post "/v1/keys/rotate" Operator => node::rotate;
     get "/v1/ledger" Operator => node::ledger;
     post "/v1/decide" Pep => node::decide;
     get "/v1/events" Operator => events::stream;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 
 use super::{OPENAPI, Refusal, Shared, Who};
-use crate::view::{KeysView, LedgerView, PolicyView, StatusView};
+use crate::view::{KeysView, LedgerView, PolicyView, RotatedView, StatusView};
 
 pub(super) async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
@@ -28,6 +28,10 @@ pub(super) async fn reload(State(node): Shared, Extension(who): Who) -> Result<J
 
 pub(super) async fn keys(State(node): Shared) -> Json<KeysView> {
     Json(node.keys())
+}
+
+pub(super) async fn rotate(State(node): Shared) -> Result<Json<RotatedView>, Refusal> {
+    node.rotate().await.map(Json).map_err(Refusal::unavailable)
 }
 
 pub(super) async fn ledger(State(node): Shared) -> Result<Json<LedgerView>, Refusal> {

@@ -1,7 +1,6 @@
 //! `cordon approve`: held calls, and an approver's signed answer to them.
 
 use std::fmt::Write as _;
-use std::io;
 
 use clap::Subcommand;
 use cordon_control::view::{ApprovalView, BallotView};

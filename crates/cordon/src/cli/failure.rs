@@ -60,6 +60,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What went wrong, without the code.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut text = error.to_string();

@@ -77,7 +77,8 @@ pub(crate) fn run(args: McpArgs, global: &Global) -> Ended {
         (name, [command, args @ ..]) => {
             let name = name.unwrap_or_else(|| derived(command, args));
             let program = Program::new(command, args).passing(&pass_env);
-            (name, same(&config, &name, program)?)
+            let program = same(&config, &name, program)?;
+            (name, program)
         }
     };
     front::run(&config, &name, &agent, program)
@@ -152,7 +153,8 @@ fn derived(command: &str, args: &[String]) -> String {
 
 /// Runs a built-in MCP server on standard input and output.
 pub(crate) fn run_fixture(args: &FixtureArgs) -> Ended {
-    Err(Failure::new(format!("there is no fixture `{}`", args.profile.escape_debug())))
+    cordon_testkit::mcp_fixture::run(std::io::stdin().lock(), std::io::stdout().lock(), &args.profile)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Becomes the server itself, tied to the life of the process that started it.

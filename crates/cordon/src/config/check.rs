@@ -58,11 +58,12 @@ impl Checker<'_> {
             policy: raw.policy.path.map(|path| self.path(path.as_ref())),
             trust,
             approvers: self.approvers(raw.trust.approvers),
+            login: login::name(),
             identity: self.identity(raw.identity),
             serve: self.serve(raw.serve),
             servers: self.servers(raw.mcp.server),
             hold_s: self.bounded(raw.mcp.hold_s.as_ref(), 30, 0..=3_600, "seconds"),
-            session_h: self.bounded(raw.mcp.session_h.as_ref(), 24, 1..=8_760, "hours"),
+            session_h: self.bounded(raw.mcp.session_h.as_ref(), 168, 1..=8_760, "hours"),
             oauth: raw.auth.oauth.map(|oauth| self.oauth(oauth)),
             limits: ConfigLimits {
                 sessions_max: self.bounded(
@@ -234,8 +235,8 @@ impl Checker<'_> {
         let boxed = |text: String| -> Box<str> { text.into() };
         match (raw.command, raw.url) {
             (Some(command), None) => {
-                if raw.bearer_file.is_some() || !raw.headers.is_empty() {
-                    self.wrong(span, "`bearer_file` and `headers` are for servers with a `url`");
+                if raw.bearer_file.is_some() || raw.header.is_some() {
+                    self.wrong(span, "`bearer_file` and `header` are for servers with a `url`");
                 }
                 Some(Upstream::Stdio {
                     command: boxed(command.into_inner()),
@@ -247,17 +248,16 @@ impl Checker<'_> {
             }
             (None, Some(url)) => {
                 if !raw.args.is_empty() || !raw.env.is_empty() || raw.cwd.is_some() {
-                    self.wrong(span, "`args`, `env` and `cwd` are for servers with a `command`");
+                    self.wrong(span.clone(), "`args`, `env` and `cwd` are for servers with a `command`");
+                }
+                if raw.bearer_file.is_some() && raw.header.is_some() {
+                    self.wrong(span, "a server takes one credential: `bearer_file` or `header`");
                 }
                 self.url(&url, &["https://", "http://"]);
                 Some(Upstream::Http {
                     url: boxed(url.into_inner()),
                     bearer_file: raw.bearer_file.map(|file| self.path(file.as_ref())),
-                    headers: raw
-                        .headers
-                        .into_iter()
-                        .map(|(name, value)| (boxed(name), boxed(value)))
-                        .collect(),
+                    header: raw.header.map(|header| (boxed(header.name), boxed(header.value))),
                 })
             }
             _ => {
@@ -282,7 +282,7 @@ impl Checker<'_> {
         };
         Oauth {
             issuer: raw.issuer.into_inner().into(),
-            audience: raw.audience.into_inner().into(),
+            audience: raw.audience.map(Into::into),
             jwks,
             scopes: raw.scopes.into_iter().map(Into::into).collect(),
         }

@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) trust: Trust,
     /// Whose signatures count on held calls.
     pub(crate) approvers: Approvers,
+    /// Who runs this process: the author of what is recorded about it.
+    pub(crate) login: Box<str>,
     /// Who the principals of local sessions are.
     pub(crate) identity: Identity,
     /// The network side.
@@ -128,8 +130,8 @@ pub(crate) enum Upstream {
         url: Box<str>,
         /// Holds the bearer token that Cordon itself presents.
         bearer_file: Option<PathBuf>,
-        /// Headers that Cordon adds.
-        headers: BTreeMap<Box<str>, Box<str>>,
+        /// Another header that carries Cordon's credential.
+        header: Option<(Box<str>, Box<str>)>,
     },
 }
 
@@ -138,8 +140,8 @@ pub(crate) enum Upstream {
 pub(crate) struct Oauth {
     /// The exact issuer.
     pub(crate) issuer: Box<str>,
-    /// The exact audience: this node.
-    pub(crate) audience: Box<str>,
+    /// The exact audience; otherwise the resource's own address under `public_url`.
+    pub(crate) audience: Option<Box<str>>,
     /// Where the issuer's keys come from.
     pub(crate) jwks: Jwks,
     /// Scopes that a token needs.

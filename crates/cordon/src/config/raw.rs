@@ -110,10 +110,16 @@ pub(super) struct RawServer {
     pub(super) cwd: Option<String>,
     pub(super) url: Option<Spanned<String>>,
     pub(super) bearer_file: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
+    pub(super) header: Option<RawHeader>,
     #[serde(default)]
     pub(super) open_loopback: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHeader {
+    pub(super) name: String,
+    pub(super) value: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -126,7 +132,7 @@ pub(super) struct RawAuth {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOauth {
     pub(super) issuer: Spanned<String>,
-    pub(super) audience: Spanned<String>,
+    pub(super) audience: Option<String>,
     pub(super) jwks_file: Option<Spanned<String>>,
     pub(super) jwks_url: Option<Spanned<String>>,
     #[serde(default)]

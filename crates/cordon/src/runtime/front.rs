@@ -15,7 +15,9 @@ use cordon_gateway::mcp::Command;
 use cordon_gateway::mcp::child::{Child, SpawnError};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 
 use super::attach::{ATTACH_PATH, Attach, PROTOCOL};
 use super::start::{self, Reached};
@@ -114,15 +116,15 @@ async fn relay(config: &Config, name: &str, agent: &str, program: &Program) -> E
     let from_server = tokio::spawn(carry(child_out, server_write));
     let to_server = tokio::spawn(carry(server_read, child_in));
     // The door closes the client's side once it has said everything.
-    let to_client = tokio::spawn(carry(client_read, tokio::io::stdout()));
+    let mut to_client = tokio::spawn(carry(client_read, tokio::io::stdout()));
 
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let status = tokio::select! {
         status = child.wait() => {
-            let _ = tokio::time::timeout(GRACE, async { from_server.await.ok(); to_client.await.ok() }).await;
+            let _ = tokio::time::timeout(GRACE, async { from_server.await.ok(); (&mut to_client).await.ok() }).await;
             status
         }
-        _ = to_client => {
+        _ = &mut to_client => {
             // Either the MCP client ended and the door let go of the server, or the owner died.
             let told = tokio::time::timeout(GRACE, to_server).await.is_ok();
             child.end(if told { GRACE } else { Duration::ZERO }).await;
@@ -185,4 +187,79 @@ fn exit_code(status: Option<ExitStatus>) -> ExitCode {
     let by_signal = status.signal().map(|signal| signal.saturating_add(128));
     let code = status.code().or(by_signal).unwrap_or_default();
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// A conversation of this process itself with a server, through the owner's door.
+pub(crate) struct Visit {
+    client: BufReader<TokioIo<Upgraded>>,
+    child: Option<Child>,
+    owner: Reached,
+}
+
+/// Longest wait for one answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// Longest answer, in bytes.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+impl Visit {
+    /// Attaches to the server, which `program` runs, or which the owner reaches by itself.
+    pub(crate) async fn begin(
+        config: &Config,
+        name: &str,
+        program: Option<Program>,
+    ) -> Result<Self, Failure> {
+        let agent = config.identity.agent.to_string();
+        let attach = Attach { server: name.to_owned(), agent, front: program.is_some() };
+        let Some(program) = program else {
+            let owner = start::owner_of(config)?;
+            let (client, _) = owner.client().upgrade(ATTACH_PATH, PROTOCOL, &attach).await?;
+            return Ok(Self { client: BufReader::new(client), child: None, owner });
+        };
+        let Attached { client, server, _owner: owner } = attached(config, &attach).await?;
+        let mut child = Child::spawn(name, &program.tied()?, GRACE)?;
+        let (child_out, child_in) = child.take_streams()?;
+        let (server_read, server_write) = tokio::io::split(server);
+        tokio::spawn(carry(child_out, server_write));
+        tokio::spawn(carry(server_read, child_in));
+        Ok(Self { client: BufReader::new(client), child: Some(child), owner })
+    }
+
+    /// Says something that has no answer.
+    pub(crate) async fn tell(&mut self, message: &str) -> Result<(), Failure> {
+        self.client.write_all(format!("{message}\n").as_bytes()).await?;
+        Ok(self.client.flush().await?)
+    }
+
+    /// Asks, and gives the next message that is an answer.
+    pub(crate) async fn ask(&mut self, message: &str) -> Result<String, Failure> {
+        self.tell(message).await?;
+        let answered = async {
+            loop {
+                let mut line = String::new();
+                (&mut self.client).take(ANSWER_BYTES_MAX).read_line(&mut line).await?;
+                if line.is_empty() {
+                    return Err(Failure::new("the server went away; is its command right?"));
+                }
+                let node = cordon_core::json::parse(line.trim().as_bytes(), &cordon_core::Limits::DEFAULT)?;
+                if node.get("method").is_none() {
+                    return Ok(line);
+                }
+            }
+        };
+        let late = || Failure::new(format!("no answer came within {} s", ANSWER_PATIENCE.as_secs()));
+        tokio::time::timeout(ANSWER_PATIENCE, answered).await.map_err(|_| late())?
+    }
+
+    /// A client of the owner.
+    pub(crate) fn owner(&self) -> Client {
+        self.owner.client()
+    }
+
+    /// Ends the conversation and the server.
+    pub(crate) async fn end(mut self) {
+        let _ = self.client.shutdown().await;
+        if let Some(mut child) = self.child.take() {
+            child.end(GRACE).await;
+        }
+    }
 }

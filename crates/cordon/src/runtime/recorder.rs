@@ -20,13 +20,25 @@ pub(crate) struct Recorder {
 }
 
 /// What was recorded since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counts {
     kinds: [AtomicU64; 64],
     failed: AtomicU64,
     durable: AtomicU64,
     durable_micros: AtomicU64,
     down: AtomicBool,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            kinds: std::array::from_fn(|_| AtomicU64::new(0)),
+            failed: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            durable_micros: AtomicU64::new(0),
+            down: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Recorder {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cordon_core::json::{self, Node, quote};
 use cordon_core::Limits;
+use cordon_core::json::{self, Node, quote};
 use cordon_guard::Guard;
 
 use super::parse::{Evaluation, Properties, batch, evaluation};
@@ -74,12 +74,20 @@ impl Endpoint {
             let message = format!("a batch holds at most {BATCH_MAX} evaluations, got {}", all.len());
             return Answer::error(413, "limit", &message);
         }
-        let semantic = match node.select("/options/evaluations_semantic").first().and_then(|node| node.as_text()) {
+        let semantic = match node
+            .select("/options/evaluations_semantic")
+            .first()
+            .and_then(|node| node.as_text())
+        {
             None | Some("execute_all") => Semantic::ExecuteAll,
             Some("deny_on_first_deny") => Semantic::DenyOnFirstDeny,
             Some("permit_on_first_permit") => Semantic::PermitOnFirstPermit,
             Some(_) => {
-                return Answer::error(400, "malformed", "`options.evaluations_semantic`: expected `execute_all`, `deny_on_first_deny` or `permit_on_first_permit`");
+                return Answer::error(
+                    400,
+                    "malformed",
+                    "`options.evaluations_semantic`: expected `execute_all`, `deny_on_first_deny` or `permit_on_first_permit`",
+                );
             }
         };
         let mut answers = Vec::with_capacity(all.len());

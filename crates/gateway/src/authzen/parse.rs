@@ -168,14 +168,17 @@ impl Reading<'_> {
     }
 
     fn context(&self, action: &Node, context: Option<&Node>) -> Result<Context> {
-        let member = |name: &str| context.and_then(|context| context.get(name)).filter(|node| !node.is_null());
+        let member =
+            |name: &str| context.and_then(|context| context.get(name)).filter(|node| !node.is_null());
         let words = |name: &str| -> Result<Option<Box<str>>> {
             let Some(node) = member(name) else { return Ok(None) };
             let text = node.as_text().map_or_else(|| wrong(&format!("context.{name}"), "text"), Ok)?;
             Ok(self.counts("context", name).then(|| text.into()))
         };
         let args = match (action.get("properties"), member("args")) {
-            (Some(_), Some(_)) => return wrong("context.args", "either these or `action.properties`, not both"),
+            (Some(_), Some(_)) => {
+                return wrong("context.args", "either these or `action.properties`, not both");
+            }
             (Some(properties), None) => self.record(Some(properties), "action.properties")?,
             (None, args) => self.record(args, "context.args")?,
         };

@@ -72,18 +72,14 @@ fn reason(out: &mut String, reason: &Reason) {
 }
 
 fn rule(out: &mut String, rule: &RuleRef) {
-    let _ = write!(
-        out,
-        r#"{{"rule":{},"file":{},"line":{}}}"#,
-        quote(&rule.rule),
-        quote(&rule.file),
-        rule.line
-    );
+    let _ =
+        write!(out, r#"{{"rule":{},"file":{},"line":{}}}"#, quote(&rule.rule), quote(&rule.file), rule.line);
 }
 
 fn obligation(out: &mut String, obligation: &Obligation) {
     let properties = properties(&obligation.kind);
-    let _ = write!(out, r#"{{"type":{},"properties":{{{properties}}},"rules":["#, quote(obligation.kind.name()));
+    let _ =
+        write!(out, r#"{{"type":{},"properties":{{{properties}}},"rules":["#, quote(obligation.kind.name()));
     list(out, &obligation.rules, rule);
     out.push_str("]}");
 }
@@ -98,7 +94,9 @@ fn properties(kind: &ObligationKind) -> String {
         ObligationKind::Approve { role, quorum } => format!(r#""role":{},"quorum":{quorum}"#, quote(role)),
         ObligationKind::Redact { fields } | ObligationKind::Mask { fields } => texts("fields", fields),
         ObligationKind::RowFilter { conditions } => texts("conditions", conditions),
-        ObligationKind::MaxRows { limit } | ObligationKind::MaxBytes { limit } => format!(r#""limit":{limit}"#),
+        ObligationKind::MaxRows { limit } | ObligationKind::MaxBytes { limit } => {
+            format!(r#""limit":{limit}"#)
+        }
         ObligationKind::Rate { limit, window_s } | ObligationKind::Budget { limit, window_s } => {
             format!(r#""limit":{limit},"window_s":{window_s}"#)
         }

@@ -1,0 +1,452 @@
+//! The listeners: who calls is settled here, once; then the request goes to the part it is for.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::response::IntoResponse as _;
+use cordon_control::{Api, Caller, CallerRole, Refusal};
+use cordon_gateway::auth::{
+    AuthError, Authenticator, JwksSource, OAuth, OAuthOptions, Token, Tokens, WELL_KNOWN,
+};
+use cordon_gateway::authzen::{Answer, Endpoint};
+use cordon_gateway::mcp::http::HttpOptions;
+use cordon_gateway::mcp::{self, ServerOptions};
+use cordon_store::tokens::TokenRole;
+use cordon_wire::mcp::http::{Authority, Hosts, Origins};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use hyper::service::{Service as _, service_fn};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::attach::{self, ATTACH_PATH, door_limits, local_caller, upstream_options};
+use super::owner::Owner;
+use super::serve::{Busy, told};
+use crate::cli::Failure;
+use crate::config::{Config, Jwks, McpServer};
+use crate::term;
+
+/// How long a client may take to send a request's head, and to shake hands.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to send the body of a decision request.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Largest decision request, in bytes.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long requests may go on after the order to end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Everything that answers requests.
+pub(crate) struct Service {
+    owner: Arc<Owner>,
+    api: TowerToHyperService<Router>,
+    mcp: mcp::http::Service,
+    auth: Authenticator,
+    hosts: Hosts,
+    origin: String,
+    places: Arc<Semaphore>,
+}
+
+/// Where a request came in.
+#[derive(Debug, Clone)]
+enum Via {
+    /// The socket, from this user or root.
+    Socket(Box<str>),
+    /// The network listener.
+    Network,
+}
+
+impl Service {
+    /// The service of one node that is reached at `address`, if at all.
+    pub(super) async fn new(owner: &Arc<Owner>, address: Option<SocketAddr>) -> Result<Arc<Self>, Failure> {
+        let config = &owner.config;
+        owner.listens_at(address);
+        let scheme = if config.serve.tls.is_some() { "https" } else { "http" };
+        let address = address.unwrap_or(config.serve.listen);
+        let origin =
+            config.serve.public_url.as_deref().map_or_else(|| format!("{scheme}://{address}"), str::to_owned);
+        let (hosts, origins) = names(config)?;
+        let options = HttpOptions { hosts: hosts.clone(), origins, ..HttpOptions::default() };
+        let servers = servers(config)?;
+        Ok(Arc::new(Self {
+            api: TowerToHyperService::new(Api::router(Arc::clone(owner) as _)),
+            mcp: mcp::http::Service::new(owner.guard.clone(), servers, options)?,
+            auth: authenticator(owner, address, &origin)?,
+            hosts,
+            origin,
+            places: Arc::new(Semaphore::new(config.limits.connections_max as usize)),
+            owner: Arc::clone(owner),
+        }))
+    }
+
+    async fn answer(self: Arc<Self>, via: Via, request: Request<Incoming>) -> Response<Body> {
+        if let Via::Network = via {
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+            if !self.hosts.admit(host) {
+                let message = "this Host is not one of the names of this node; add it to `[serve] hosts`";
+                return Refusal::new(StatusCode::FORBIDDEN, "host", message).into_response();
+            }
+        }
+        let path = request.uri().path();
+        if let Some(response) = self.open_to_all(request.method(), path) {
+            return response;
+        }
+        match via {
+            Via::Socket(name) => {
+                if path == ATTACH_PATH || path.starts_with("/v1/attach/") {
+                    return match attach::answer(&self.owner, request).await {
+                        Ok(response) => response,
+                        Err(refusal) => refusal.into_response(),
+                    };
+                }
+                let Some(caller) = gateway_caller(&self.owner.config, CallerRole::Operator) else {
+                    return Refusal::unauthenticated().into_response();
+                };
+                self.known(request, caller, name).await
+            }
+            Via::Network => match self.caller(&request).await {
+                Ok(caller) => {
+                    let name = format!("{} token", caller.role.as_str()).into();
+                    self.known(request, caller, name).await
+                }
+                Err(error) => {
+                    let (status, challenge) = self.auth.challenge(&error, request.uri().path());
+                    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+                    let refusal = Refusal::new(status, "unauthenticated", error.to_string());
+                    let mut response = refusal.into_response();
+                    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                    response
+                }
+            },
+        }
+    }
+
+    /// What is answered without knowing who asks.
+    fn open_to_all(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        if method != Method::GET {
+            return None;
+        }
+        match path {
+            "/healthz" => Some(text(StatusCode::OK, "ok\n".to_owned())),
+            "/readyz" => Some(match self.owner.problems().is_empty() {
+                true => text(StatusCode::OK, "ready\n".to_owned()),
+                // What stands in the way is for operators only.
+                false => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+            }),
+            "/.well-known/authzen-configuration" => Some(json(200, Endpoint::configuration(&self.origin))),
+            path => {
+                let resource = path.strip_prefix(WELL_KNOWN)?;
+                Some(match self.auth.metadata(resource) {
+                    Some(metadata) => json(200, metadata.to_json()),
+                    None => text(StatusCode::NOT_FOUND, "no authorization server is configured\n".to_owned()),
+                })
+            }
+        }
+    }
+
+    /// The caller of a request from the network.
+    async fn caller(&self, request: &Request<Incoming>) -> Result<cordon_gateway::Caller, AuthError> {
+        let found = self.auth.authenticate(request.headers(), self.owner.guard.now()).await;
+        match found {
+            Err(AuthError::Missing) if self.is_open(request.uri().path()) => {
+                local_caller(&self.owner.config, &self.owner.config.identity.agent)
+                    .map_err(|_| AuthError::Missing)
+            }
+            found => found,
+        }
+    }
+
+    /// Whether a server's endpoint asks for no token: only by configuration, and on loopback only.
+    fn is_open(&self, path: &str) -> bool {
+        let name = path.strip_prefix("/mcp/").unwrap_or_default();
+        let listen = &self.owner.config.serve.listen;
+        listen.ip().is_loopback() && self.owner.config.server(name).is_some_and(|server| server.open_loopback)
+    }
+
+    /// Answers a caller that is known.
+    async fn known(
+        &self,
+        mut request: Request<Incoming>,
+        caller: cordon_gateway::Caller,
+        name: Box<str>,
+    ) -> Response<Body> {
+        let role = match caller.role {
+            cordon_gateway::CallerRole::Operator => CallerRole::Operator,
+            cordon_gateway::CallerRole::Pep => CallerRole::Pep,
+            cordon_gateway::CallerRole::Agent => CallerRole::Agent,
+        };
+        let path = request.uri().path().to_owned();
+        match (request.method(), &*path) {
+            (_, "/mcp") => self.mcp.handle(request, caller).await.map(Body::new),
+            (_, path) if path.starts_with("/mcp/") => self.mcp.handle(request, caller).await.map(Body::new),
+            (_, path) if path.starts_with("/v1/") => {
+                request.extensions_mut().insert(Caller { role, name });
+                match self.api.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+            (_, "/metrics" | "/access/v1/evaluation" | "/access/v1/evaluations")
+                if role < CallerRole::Pep =>
+            {
+                Refusal::role(role, CallerRole::Pep).into_response()
+            }
+            (&Method::GET, "/metrics") => text(StatusCode::OK, self.owner.metrics()),
+            (&Method::POST, path @ ("/access/v1/evaluation" | "/access/v1/evaluations")) => {
+                let several = path.ends_with('s');
+                let echoed = request.headers().get("x-request-id").cloned();
+                let mut response = self.evaluate(request, caller, several).await;
+                // AuthZEN §10.1.3: the request's identifier comes back.
+                if let Some(id) = echoed {
+                    response.headers_mut().insert("x-request-id", id);
+                }
+                response
+            }
+            _ => Refusal::new(StatusCode::NOT_FOUND, "unknown", "there is nothing here").into_response(),
+        }
+    }
+
+    async fn evaluate(
+        &self,
+        request: Request<Incoming>,
+        caller: cordon_gateway::Caller,
+        several: bool,
+    ) -> Response<Body> {
+        let body = timeout(BODY_PATIENCE, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await;
+        let answer = match body {
+            Ok(Ok(body)) => {
+                let endpoint = Endpoint::new(self.owner.guard.clone());
+                let body = body.to_bytes();
+                match several {
+                    true => endpoint.evaluations(&body, &caller).await,
+                    false => endpoint.evaluation(&body, &caller).await,
+                }
+            }
+            Ok(Err(error)) => Answer::error(413, "limit", &error.to_string()),
+            Err(_) => Answer::error(408, "timeout", "the body did not come in time"),
+        };
+        json(answer.status, answer.body)
+    }
+}
+
+/// Serves the socket until told to stop.
+pub(super) async fn on_socket(
+    service: Arc<Service>,
+    listener: UnixListener,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    accept_failed(&error).await;
+                    continue;
+                }
+            },
+            () = told(&mut stopped) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let Some(name) = peer(&stream) else { continue };
+        let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else { continue };
+        let busy = service.owner.clients.enter();
+        let serving = connection(Arc::clone(&service), Via::Socket(name), stream, busy, stopped.clone());
+        connections.spawn(async move {
+            serving.await;
+            drop(place);
+        });
+    }
+    let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Serves the network listener until told to stop.
+pub(super) async fn on_network(
+    service: Arc<Service>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    accept_failed(&error).await;
+                    continue;
+                }
+            },
+            () = told(&mut stopped) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        // A client beyond the limit is dropped at once rather than kept waiting.
+        let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else { continue };
+        let _ = stream.set_nodelay(true);
+        let busy = service.owner.clients.enter();
+        let (service, stopped, tls) = (Arc::clone(&service), stopped.clone(), tls.clone());
+        connections.spawn(async move {
+            match tls {
+                None => connection(service, Via::Network, stream, busy, stopped).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = timeout(HEAD_PATIENCE, tls.accept(stream)).await {
+                        connection(service, Via::Network, stream, busy, stopped).await;
+                    }
+                }
+            }
+            drop(place);
+        });
+    }
+    service.mcp.close().await;
+    let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn accept_failed(error: &std::io::Error) {
+    // Out of descriptors: a moment for others to be given back.
+    term::note(format_args!("cordon: cannot accept a connection: {error}"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+async fn connection(
+    service: Arc<Service>,
+    via: Via,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    _busy: Busy,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let answering = service_fn(move |request| {
+        let answered = Arc::clone(&service).answer(via.clone(), request);
+        async move { Ok::<_, std::convert::Infallible>(answered.await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(TokioIo::new(stream), answering)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        () = told(&mut stopped) => None,
+    };
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(DRAIN, connection).await;
+    }
+}
+
+/// Who is at the other end of the socket: this user or root, else nobody.
+fn peer(stream: &tokio::net::UnixStream) -> Option<Box<str>> {
+    let uid = stream.peer_cred().ok()?.uid();
+    let ours = uid == 0 || uid == rustix::process::geteuid().as_raw();
+    if !ours {
+        term::note(format_args!("cordon: user {uid} was turned away from the socket"));
+    }
+    ours.then(|| format!("uid {uid}").into())
+}
+
+/// The gateway's caller for a role of this node.
+pub(super) fn gateway_caller(config: &Config, role: CallerRole) -> Option<cordon_gateway::Caller> {
+    let mut caller = local_caller(config, &config.identity.agent).ok()?;
+    caller.role = match role {
+        CallerRole::Operator => cordon_gateway::CallerRole::Operator,
+        CallerRole::Pep => cordon_gateway::CallerRole::Pep,
+        CallerRole::Agent => cordon_gateway::CallerRole::Agent,
+    };
+    Some(caller)
+}
+
+/// The configured servers as the door takes them.
+fn servers(config: &Config) -> Result<Vec<ServerOptions>, Failure> {
+    let options = |server: &McpServer| -> Result<ServerOptions, mcp::InvalidOptions> {
+        let mut options = ServerOptions::new(server.name.clone(), upstream_options(server)?)?;
+        options.limits = door_limits(config);
+        Ok(options)
+    };
+    config
+        .servers
+        .iter()
+        .map(|server| {
+            options(server)
+                .map_err(|error| Failure::from(error).context(&format!("the server `{}`", server.name)))
+        })
+        .collect()
+}
+
+fn names(config: &Config) -> Result<(Hosts, Origins), Failure> {
+    let mut hosts = Hosts::loopback();
+    let public =
+        config.serve.public_url.as_deref().and_then(|url| url.split("://").nth(1)?.split('/').next());
+    for host in config.serve.hosts.iter().map(|host| &**host).chain(public) {
+        let authority = Authority::parse(host).ok_or_else(|| {
+            Failure::new(format!("`[serve] hosts`: `{}` is not a host name", host.escape_debug()))
+                .code("CONFIG-001")
+        })?;
+        hosts = hosts.with(authority);
+    }
+    let mut origins = Origins::loopback();
+    for origin in &config.serve.origins {
+        origins = origins.with(origin).ok_or_else(|| {
+            Failure::new(format!("`[serve] origins`: `{}` is not an origin", origin.escape_debug()))
+                .code("CONFIG-001")
+        })?;
+    }
+    Ok((hosts, origins))
+}
+
+/// Token files count on loopback only; an authorization server's tokens wherever one is configured.
+fn authenticator(owner: &Owner, address: SocketAddr, origin: &str) -> Result<Authenticator, Failure> {
+    let config = &owner.config;
+    let tokens = address.ip().is_loopback().then(|| {
+        Tokens::new(owner.tokens.iter().filter_map(|(role, token)| {
+            let role = match role {
+                TokenRole::Operator => CallerRole::Operator,
+                TokenRole::Pep => CallerRole::Pep,
+                TokenRole::Agent => CallerRole::Agent,
+            };
+            Some(Token::new(token.expose(), gateway_caller(config, role)?))
+        }))
+    });
+    let oauth = config.oauth.as_ref().map(|oauth| {
+        OAuth::new(OAuthOptions {
+            issuer: oauth.issuer.clone(),
+            origin: origin.into(),
+            audiences: oauth.audience.clone().into_iter().collect(),
+            jwks: match &oauth.jwks {
+                Jwks::File(path) => JwksSource::File(path.clone()),
+                Jwks::Url(url) => JwksSource::Url(url.clone()),
+            },
+            scopes: oauth.scopes.clone(),
+            owner: cordon_core::Principal::new(
+                cordon_core::PrincipalKind::User,
+                config.identity.owner.clone(),
+            ),
+            tenant: config.identity.tenant.clone(),
+            leeway_s: 30,
+        })
+    });
+    Ok(Authenticator::new(tokens, oauth.transpose()?))
+}
+
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    (status, [(CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn json(status: u16, body: String) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// Where the owner is reached over the network, once it is.
+pub(crate) type Listening = OnceLock<Option<SocketAddr>>;
