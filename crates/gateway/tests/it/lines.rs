@@ -33,7 +33,9 @@ async fn the_exact_bytes_are_forwarded() {
 
 #[tokio::test]
 async fn what_is_not_permitted_never_reaches_the_server_and_says_why() {
-    let forbid = format!("{ALL}\n@id(\"no-b\") @message(\"b is not for agents\") forbid (principal, action == Action::\"s/b\", resource);");
+    let forbid = format!(
+        "{ALL}\n@id(\"no-b\") @message(\"b is not for agents\") forbid (principal, action == Action::\"s/b\", resource);"
+    );
     let tools = "[[tools]]\ntool = \"s/a\"\neffect = \"read\"\nclasses = [\"data.read\"]\n[[tools]]\ntool = \"s/b\"\neffect = \"read\"\nclasses = [\"data.read\"]\n";
     let world = World::with(&forbid, "", tools, cordon_guard::Approvers::default());
     let (mut client, mut server) = world.play("s").await;
@@ -42,7 +44,10 @@ async fn what_is_not_permitted_never_reaches_the_server_and_says_why() {
     let denied = client.next().await;
     let (code, why) = error(&denied);
     assert_eq!(code, -31403);
-    assert!(why.contains("b is not for agents") && why.contains("no-b") && why.contains("Ledger entry"), "{why}");
+    assert!(
+        why.contains("b is not for agents") && why.contains("no-b") && why.contains("Ledger entry"),
+        "{why}"
+    );
     assert!(denied["error"]["data"]["entry"]["id"].as_str().unwrap().starts_with("rec_"));
     client.ask("tools/call", json!({"name": "a", "arguments": {}})).await;
     let call = server.serve("tools/call", text("done")).await;
@@ -102,7 +107,12 @@ async fn a_cancelled_call_is_cancelled_at_the_server_and_never_answered() {
     let id = client.ask("tools/call", json!({"name": "t", "arguments": {}})).await;
     server.list(&["t"]).await;
     let call = server.next().await;
-    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}).to_string()).await;
+    client
+        .send(
+            &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
+                .to_string(),
+        )
+        .await;
     assert_eq!(server.next().await["method"], "notifications/cancelled");
     server.answer(&call, text("too late")).await;
     assert!(client.is_quiet().await);
@@ -119,7 +129,9 @@ async fn progress_reaches_only_the_request_whose_token_it_carries() {
     server.list(&["t"]).await;
     let call = server.next().await;
     let progress = |token: &str| {
-        format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":1}}}}"#
+        )
     };
     server.send(&progress("\"other\"")).await;
     server.send(&progress("\"p\"")).await;
@@ -132,7 +144,9 @@ async fn progress_reaches_only_the_request_whose_token_it_carries() {
 
 #[tokio::test]
 async fn what_the_server_asks_is_decided_and_its_answer_too() {
-    let permit = format!("{ALL}\n@id(\"no-sampling\") forbid (principal, action in Action::\"model.call\", resource) when {{ context.ambiguous.isEmpty() }};");
+    let permit = format!(
+        "{ALL}\n@id(\"no-sampling\") forbid (principal, action in Action::\"model.call\", resource) when {{ context.ambiguous.isEmpty() }};"
+    );
     let world = World::new(&permit, "");
     let (mut client, mut server) = world.play("s").await;
     client.ask("ping", json!({})).await;
@@ -140,7 +154,11 @@ async fn what_the_server_asks_is_decided_and_its_answer_too() {
     client.next().await;
     server.send(r#"{"jsonrpc":"2.0","id":"q1","method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}"#).await;
     let refused = server.next().await;
-    assert_eq!((refused["id"].as_str(), refused["error"]["code"].as_i64()), (Some("q1"), Some(-31403)), "{refused}");
+    assert_eq!(
+        (refused["id"].as_str(), refused["error"]["code"].as_i64()),
+        (Some("q1"), Some(-31403)),
+        "{refused}"
+    );
     server.send(r#"{"jsonrpc":"2.0","id":"q2","method":"elicitation/create","params":{"message":"?","requestedSchema":{}}}"#).await;
     let asked = client.next().await;
     assert_eq!(asked["method"], "elicitation/create");
@@ -157,7 +175,9 @@ async fn what_the_server_asks_is_decided_and_its_answer_too() {
 
 #[tokio::test]
 async fn a_modern_question_is_decided_and_its_retry_bound_to_the_same_call() {
-    let forbid = format!("{ALL}\n@id(\"no-sampling\") forbid (principal, action in Action::\"model.call\", resource) when {{ context.ambiguous.isEmpty() }};");
+    let forbid = format!(
+        "{ALL}\n@id(\"no-sampling\") forbid (principal, action in Action::\"model.call\", resource) when {{ context.ambiguous.isEmpty() }};"
+    );
     let world = World::new(&forbid, "");
     let (mut client, mut server) = world.play("s").await;
     let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});
@@ -166,9 +186,7 @@ async fn a_modern_question_is_decided_and_its_retry_bound_to_the_same_call() {
         params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         params
     };
-    let asks = |method: &str, state: &str| {
-        json!({"resultType": "input_required", "requestState": state, "inputRequests": {"k": {"method": method, "params": {"message": "?", "messages": [], "requestedSchema": {}}}}})
-    };
+    let asks = |method: &str, state: &str| json!({"resultType": "input_required", "requestState": state, "inputRequests": {"k": {"method": method, "params": {"message": "?", "messages": [], "requestedSchema": {}}}}});
     client.ask("tools/call", call(json!({"a": 1}), json!({}))).await;
     let list = server.next().await;
     assert_eq!(list["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");

@@ -25,11 +25,12 @@ async fn a_caller_sees_what_it_may_use() {
 
 #[tokio::test]
 async fn resources_and_prompts_are_filtered_by_what_could_be_read() {
-    let permit = "@id(\"some\") permit (principal, action, resource) unless { resource is Document && resource.uri like \"file:///secret*\" };";
+    let permit = "@id(\"some\") permit (principal, action, resource) unless { resource is Document && resource has uri && resource.uri like \"file:///secret*\" };";
     let world = World::new(permit, "");
     let (mut client, mut server) = world.play("s").await;
     client.ask("resources/list", json!({})).await;
-    let listing = json!({"resources": [{"uri": "file:///a", "name": "a"}, {"uri": "file:///secret/b", "name": "b"}]});
+    let listing =
+        json!({"resources": [{"uri": "file:///a", "name": "a"}, {"uri": "file:///secret/b", "name": "b"}]});
     server.serve("resources/list", listing).await;
     assert_eq!(names(&client.next().await, "resources", "uri"), ["file:///a"]);
     let denied = client.request("resources/read", json!({"uri": "file:///secret/b"})).await;

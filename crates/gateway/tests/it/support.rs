@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cordon_core::{Chain, Principal, PrincipalKind};
-use cordon_gateway::mcp::{Command, Door, DoorLimits, Mode, Server, ServerOptions, Upstream, UpstreamOptions, stdio};
+use cordon_gateway::mcp::{
+    Command, Door, DoorLimits, Mode, Server, ServerOptions, Upstream, UpstreamOptions, stdio,
+};
 use cordon_gateway::{Caller, CallerRole};
 use cordon_guard::policy::{PolicySet, PolicySource};
 use cordon_guard::{ActivePolicies, Approvers, Guard, GuardLimits};
 use cordon_testkit::TestPorts;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::io::{
+    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split,
+};
 use tokio::time::timeout;
 
 /// Everything is permitted, whatever it is.
@@ -75,11 +79,6 @@ impl World {
         let upstream = server.connect().unwrap();
         Client::of(self.door(&server, upstream).await)
     }
-
-    /// The kinds of records so far, with how often each was appended.
-    pub(crate) fn records(&self) -> usize {
-        self.ports.ledger.drafts().len()
-    }
 }
 
 pub(crate) fn server(name: &str, tune: impl FnOnce(&mut DoorLimits)) -> Arc<Server> {
@@ -137,7 +136,8 @@ impl Client {
     /// The next message, whatever it is.
     pub(crate) async fn next(&mut self) -> Value {
         let mut line = String::new();
-        let read = timeout(PATIENCE, self.read.read_line(&mut line)).await.expect("a message in time").unwrap();
+        let read =
+            timeout(PATIENCE, self.read.read_line(&mut line)).await.expect("a message in time").unwrap();
         assert!(read > 0, "the door closed the client's side");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
@@ -150,7 +150,10 @@ impl Client {
     /// Sends a request and gives its id.
     pub(crate) async fn ask(&mut self, method: &str, params: Value) -> i64 {
         self.next += 1;
-        self.send(&json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).to_string()).await;
+        self.send(
+            &json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).to_string(),
+        )
+        .await;
         self.next
     }
 
