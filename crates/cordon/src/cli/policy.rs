@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod explain;
 mod test;
 mod verify;
 
@@ -34,6 +35,8 @@ enum PolicyCommand {
     Build(build::BuildArgs),
     /// Say who signed a bundle, which epoch it has and until when it holds
     Verify(verify::VerifyArgs),
+    /// Judge one request and show what every rule in scope said
+    Explain(explain::ExplainArgs),
 }
 
 /// Runs `cordon policy`.
@@ -43,6 +46,7 @@ pub(crate) fn run(args: PolicyArgs, global: &Global) -> Ended {
         PolicyCommand::Test(args) => test::run(&args, global),
         PolicyCommand::Build(args) => build::run(&args, global),
         PolicyCommand::Verify(args) => verify::run(&args, global),
+        PolicyCommand::Explain(args) => explain::run(&args, global),
     }
 }
 

@@ -178,18 +178,18 @@ fn read(answer: &Value) -> Answer {
 
 fn because(data: &Value) -> Vec<Because> {
     let reasons = data.get("reasons").and_then(Value::as_array).cloned().unwrap_or_default();
-    reasons
-        .iter()
-        .map(|reason| {
-            let file = text_at(reason, "/file").unwrap_or_default();
-            let line = reason.get("line").and_then(Value::as_u64).unwrap_or_default();
-            Because {
-                rule: text_at(reason, "/rule").unwrap_or_default(),
-                place: if file.is_empty() { file } else { format!("{file}:{line}") },
-                message: text_at(reason, "/message").unwrap_or_default(),
-            }
-        })
-        .collect()
+    // A held call is permitted as well; that is not why it waits.
+    let why = reasons.iter().filter(|reason| text_at(reason, "/kind").as_deref() != Some("permitted"));
+    why.map(|reason| {
+        let file = text_at(reason, "/file").unwrap_or_default();
+        let line = reason.get("line").and_then(Value::as_u64).unwrap_or_default();
+        Because {
+            rule: text_at(reason, "/rule").unwrap_or_default(),
+            place: if file.is_empty() { file } else { format!("{file}:{line}") },
+            message: text_at(reason, "/message").unwrap_or_default(),
+        }
+    })
+    .collect()
 }
 
 fn text_at(value: &Value, pointer: &str) -> Option<String> {

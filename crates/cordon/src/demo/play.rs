@@ -57,8 +57,8 @@ impl<'s> Play<'s> {
         let paid =
             self.attempt("pay", json!({"to": "XX-ATTACKER", "amount": 250_000, "reference": "urgent"}))?;
         if let Answer::Held { approval, .. } = paid {
+            self.screen.aside("the approver looks at it and says no");
             self.answer("deny", &approval)?;
-            self.attempt("pay", json!({"to": "XX-ATTACKER", "amount": 250_000, "reference": "urgent"}))?;
         }
         Ok(())
     }
@@ -70,6 +70,7 @@ impl<'s> Play<'s> {
         let invoice = json!({"to": "DE-SUPPLIER", "amount": 120_000, "reference": "invoice 17"});
         let held = self.attempt("pay", invoice.clone())?;
         let Answer::Held { approval, .. } = held else { return Ok(()) };
+        self.screen.aside("the approver looks at it and says yes");
         self.answer("grant", &approval)?;
         self.screen.aside("the agent sends the identical call again");
         self.attempt("pay", invoice.clone())?;
@@ -141,13 +142,11 @@ pub(super) fn evidence(stage: &Stage, screen: &Screen) -> Result<Value, Failure>
     let entries = whole.get("entries").and_then(Value::as_u64).unwrap_or_default();
     let root = whole.get("root").and_then(Value::as_str).unwrap_or_default();
     screen.outcome(status == 0, &format!("{entries} entries, root {root}"));
-    let copy = stage.dir().join("tampered");
-    let changed = tamper::copy_and_change(&stage.ledger(), &copy)?;
+    let changed = tamper::copy_and_change(&stage.ledger(), &stage.dir().join("tampered"))?;
     let place = format!("{}, byte {}", changed.file.display(), changed.offset);
     screen.aside(&format!("somebody changes one byte of a copy: {place}"));
     screen.typed("cordon ledger verify tampered");
-    let copy = copy.to_string_lossy().into_owned();
-    let (broken, found) = stage.ask(&["ledger", "verify", &copy])?;
+    let (broken, found) = stage.ask(&["ledger", "verify", "tampered"])?;
     let problems = broken.get("problems").and_then(Value::as_array).cloned().unwrap_or_default();
     let problems: Vec<&str> = problems.iter().filter_map(|problem| problem.get("text")?.as_str()).collect();
     for problem in problems.iter().take(3) {

@@ -61,7 +61,8 @@ impl Screen {
             Answer::Held { .. } => ("ask  ", Tone::Caution),
             Answer::Denied { .. } => ("deny ", Tone::Bad),
         };
-        self.line(&format!("   {}  {:<11} {}", tone.paint(word), safe(tool), short(&arguments, 88)));
+        let call = format!("{:<11} {}", safe(tool), short(&arguments, 88));
+        self.line(&format!("   {}  {}", tone.paint(word), call.trim_end()));
         match answer {
             Answer::Done { .. } => {}
             Answer::Held { approval, because, .. } => {

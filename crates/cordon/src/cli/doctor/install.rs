@@ -34,7 +34,7 @@ pub(super) fn probes(global: &Global) -> Vec<Probe> {
         )),
     }
     if let Ok(data) = config::data_dir(global) {
-        probes.extend([data_dir(&data), token_files(&data), owner(&data)]);
+        probes.extend([data_dir(&data), token_files(&data), owner(&data), log(&data)]);
     }
     probes
 }
@@ -192,6 +192,31 @@ fn owner(data: &DataDir) -> Probe {
             format!("process {pid} holds the lock, and its socket does not answer"),
             "commands exit with 2 until that process answers or ends",
         )
+    }
+}
+
+/// The ledger's newest signed checkpoint, and whether its frames are where the head record says.
+fn log(data: &DataDir) -> Probe {
+    let probe = Probe::new("ledger", Need::Now);
+    let dir = data.ledger();
+    if !dir.is_dir() {
+        return probe.fine("none yet; the first owner begins it", "");
+    }
+    match cordon_store::ledger::checkpoint(&dir) {
+        Ok(note) => {
+            let size = note.lines().nth(1).unwrap_or_default().to_owned();
+            let evidence =
+                format!("{size} entries under a signed checkpoint; `cordon ledger verify` checks them");
+            if data.ledger_head().is_file() {
+                probe.fine(evidence, "")
+            } else {
+                probe.wrong(
+                    format!("{evidence}; the head record is missing"),
+                    "without it an older copy of the log cannot be told from the newest: it is not opened",
+                )
+            }
+        }
+        Err(error) => probe.wrong(chain(&error), "without a ledger nothing is permitted"),
     }
 }
 
