@@ -370,30 +370,24 @@ pub fn locate(bytes: &[u8]) -> Option<FieldId> {
         let locator = u32::from_be_bytes(*locators.next()?);
         match read {
             Ok((field, ..)) if crc32c::crc32c(span) == locator => last = Some(field),
-            Ok((field, ..)) => return renamed(span, locator, last).or(Some(field)),
+            // The key may be what was changed, so that the item is still whole behind it.
+            Ok((field, ..)) => return renamed(before, locator, last).or(Some(field)),
             Err(fault) => {
-                // The key may be what was changed, so that the item is still whole behind it.
-                let mut item = Scan::new(before);
-                let whole = item.head().and_then(|_| item.value());
-                let end = before.len().checked_sub(item.rest().len())?;
-                let renamed = whole.and_then(|_| renamed(before.get(..end)?, locator, last));
-                return renamed.or(fault.field).or_else(|| successor(last));
+                return renamed(before, locator, last).or(fault.field).or_else(|| successor(last));
             }
         }
     }
     None
 }
 
-/// The field under whose number this key and item fit the locator: its key was changed.
-fn renamed(span: &[u8], locator: u32, last: Option<FieldId>) -> Option<FieldId> {
-    let mut scan = Scan::new(span);
-    scan.head()?;
-    let item = scan.rest();
-    let candidates = FieldId::ALL.iter().copied().filter(|field| last.is_none_or(|last| last < *field));
-    candidates.into_iter().find(|field| {
+/// The field whose key, before the item that is there, fits the locator.
+fn renamed(bytes: &[u8], locator: u32, last: Option<FieldId>) -> Option<FieldId> {
+    let mut candidates = FieldId::ALL.iter().copied().filter(|field| last.is_none_or(|last| last < *field));
+    candidates.find(|field| {
         let mut key = Vec::with_capacity(3);
         head(&mut key, 0, u64::from(field.code()));
-        crc32c::crc32c_append(crc32c::crc32c(&key), item) == locator
+        let item = bytes.get(key.len()..).and_then(|rest| Scan::new(rest).value());
+        item.is_some_and(|item| crc32c::crc32c_append(crc32c::crc32c(&key), item) == locator)
     })
 }
 

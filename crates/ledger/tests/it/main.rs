@@ -1,0 +1,5 @@
+//! Tests of the ledger's mathematics from outside.
+
+mod entries;
+mod oracles;
+mod vectors;
