@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use cordon_core::json::{self, Node, quote};
 use cordon_core::{Facts, Judgement, Limits, ObligationKind};
 use cordon_gateway::authzen::{self, Evaluation, Properties};
-use cordon_guard::policy::{PolicySet, PolicySource, decide};
+use cordon_guard::policy::{ENVELOPE_FILE, PolicySet, PolicySource, decide};
 use cordon_guard::ports::Clock as _;
 use cordon_store::system::SystemClock;
 
@@ -49,7 +49,8 @@ pub(crate) fn run(args: DecideArgs, global: &Global) -> Ended {
 
 /// Judges without an owner: a function of the two files and the time.
 fn pure(request: &[u8], policy: &Path, global: &Global) -> Ended {
-    let files = bundle_files::read(policy)?;
+    let mut files = bundle_files::read(policy)?;
+    files.remove(ENVELOPE_FILE);
     let source = PolicySource::from(files);
     let compiled = PolicySet::compile(&source).map_err(|findings| {
         let findings: String = findings.iter().map(|finding| format!("\n{}", finding.render())).collect();
