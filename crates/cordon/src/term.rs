@@ -139,11 +139,6 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| safe(cell.as_ref()).into_owned()).collect());
         self
     }
-
-    /// Whether there are no rows.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
 }
 
 impl Display for Table {

@@ -60,10 +60,15 @@ impl Place {
     /// The log that was named (a data directory or a log's own directory), else the configured one.
     fn find(named: Option<&Path>, global: &Global) -> Result<Self, Failure> {
         let data = match named {
-            Some(dir) if dir.join("ledger").is_dir() => DataDir::at(dir),
-            Some(dir) => return Ok(Self { ledger: dir.to_path_buf(), head: None, id: None }),
+            Some(dir) if dir.join("seg").is_dir() => {
+                return Ok(Self { ledger: dir.to_path_buf(), head: None, id: None });
+            }
+            Some(dir) => DataDir::at(dir),
             None => config::data_dir(global)?,
         };
+        if !data.ledger().join("seg").is_dir() {
+            return Err(Failure::new(format!("there is no log in `{}`", data.path().display())));
+        }
         let head = Some(data.ledger_head()).filter(|head| head.exists());
         Ok(Self { ledger: data.ledger(), head, id: data.known_id()? })
     }
