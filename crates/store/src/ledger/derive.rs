@@ -45,7 +45,10 @@ impl Deriver {
     /// Continues from a snapshot, or from the beginning if its tiles are not whole.
     pub(super) fn new(shared: Arc<Shared>, snapshot: Snapshot, head: File) -> Self {
         let state = Derived::resume(&shared.options.dir, snapshot);
-        let published = state.snapshot.replay.size();
+        // What was published is never taken back, even while everything is derived anew.
+        let size = shared.lock_committed().size;
+        let published = published_size(&shared.options.dir).filter(|published| *published <= size);
+        let published = published.unwrap_or(0);
         Self { shared, state, frames: 0, published, head }
     }
 
@@ -108,7 +111,7 @@ impl Deriver {
     fn publish(&mut self, dir: &Path) -> io::Result<()> {
         let replay = &self.state.snapshot.replay;
         let (Some(signed), size) = (replay.signed(), replay.size()) else { return Ok(()) };
-        if size == self.published {
+        if size <= self.published {
             return Ok(());
         }
         for (tile, hashes) in self.state.tiles.partial() {
@@ -211,6 +214,11 @@ impl Derived {
         self.reader = Some(reader);
         Ok(frames)
     }
+}
+
+/// The size under the published checkpoint.
+fn published_size(dir: &Path) -> Option<u64> {
+    std::fs::read_to_string(dir.join("checkpoint")).ok()?.lines().nth(1)?.parse().ok()
 }
 
 /// Adds one entry to its bundle and its hash to the tiles, writing what becomes full.

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cordon_core::Digest;
 use rustix::fs::FlockOperation;
@@ -15,6 +16,8 @@ use rustix::fs::FlockOperation;
 use super::disk::sync_directory_of;
 
 const SLOT_BYTES: usize = 512;
+/// How often the lock is tried, 10 ms apart.
+const LOCK_TRIES: u8 = 20;
 
 /// What the log last signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +70,14 @@ impl HeadFile {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = file.open(path).map_err(failed)?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(HeadError::Busy(path.to_owned()));
+        let mut tries = 0u8;
+        while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            // A child that this process is just starting holds every lock until it runs its program.
+            if tries == LOCK_TRIES {
+                return Err(HeadError::Busy(path.to_owned()));
+            }
+            tries = tries.saturating_add(1);
+            std::thread::sleep(Duration::from_millis(10));
         }
         if made {
             sync_directory_of(path).map_err(failed)?;
