@@ -73,9 +73,9 @@ pub struct CallLimits {
 }
 
 impl CallLimits {
-    /// The defaults: 30 s, 600 calls a minute, 16 at once, results of 4 MiB.
+    /// The defaults: 30 s, 600 calls a minute, 64 at once, results of 4 MiB.
     pub const DEFAULT: Self =
-        Self { timeout_ms: 30_000, rate_per_min: 600, concurrency: 16, result_bytes_max: 4 << 20 };
+        Self { timeout_ms: 30_000, rate_per_min: 600, concurrency: 64, result_bytes_max: 4 << 20 };
 }
 
 impl Default for CallLimits {

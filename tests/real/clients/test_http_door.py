@@ -20,7 +20,7 @@ def test_a_request_without_a_token_learns_where_to_get_one(cordon_route):
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("token", ["", "wrong", "a" * 43])
+@pytest.mark.parametrize("token", ["wrong", "a" * 43])
 def test_a_wrong_token_is_refused(cordon_route, token):
     """Near misses included."""
     assert post(cordon_route, Authorization=f"Bearer {token}").status_code == 401

@@ -14,7 +14,7 @@ use crate::cli::{Failure, Global};
 use crate::config::{self, Config, ConfigError};
 
 /// Longest wait for an owner to answer; opening a long ledger takes a while.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the socket is tried meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How much of a failed owner's last words is shown, in bytes.
@@ -39,8 +39,10 @@ pub(crate) fn owner(global: &Global) -> Result<Reached, Failure> {
     if let Some(reached) = reach(&data) {
         return Ok(reached);
     }
-    if data.owner().is_some() {
-        return wait(&data, None);
+    if data.owner().is_some()
+        && let Some(reached) = wait(&data)?
+    {
+        return Ok(reached);
     }
     // Only a configuration says what to enforce; without one there is nothing to start.
     let config = Config::load(global).map_err(|error| match error {
@@ -55,8 +57,10 @@ pub(crate) fn owner_of(config: &Config) -> Result<Reached, Failure> {
     if let Some(reached) = reach(&config.data) {
         return Ok(reached);
     }
-    if config.data.owner().is_some() {
-        return wait(&config.data, None);
+    if config.data.owner().is_some()
+        && let Some(reached) = wait(&config.data)?
+    {
+        return Ok(reached);
     }
     start(config)
 }
@@ -83,31 +87,49 @@ fn start(config: &Config) -> Result<Reached, Failure> {
         .stdout(Stdio::null())
         .stderr(out)
         .spawn()?;
-    wait(&config.data, Some(child))
+    await_start(&config.data, child)
 }
 
-fn wait(data: &DataDir, mut child: Option<Child>) -> Result<Reached, Failure> {
+/// Waits until the owner answers; `None` when it let go of the directory instead, as an owner does
+/// that is just ending.
+fn wait(data: &DataDir) -> Result<Option<Reached>, Failure> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(reached) = reach(data) {
+            return Ok(Some(reached));
+        }
+        if data.owner().is_none() {
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(silent(data))
+}
+
+/// Waits until the owner that was started, or one that was quicker, answers.
+fn await_start(data: &DataDir, mut child: Child) -> Result<Reached, Failure> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         if let Some(reached) = reach(data) {
             return Ok(reached);
         }
         // A child that ended because another process became the owner is no failure.
-        let ended = child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        let ended = child.try_wait().ok().flatten();
         if ended.is_some() && data.owner().is_none() && reach(data).is_none() {
             return Err(Failure::new(last_words(data)).code("OWNER-002"));
         }
-        if child.is_none() && data.owner().is_none() {
-            break;
-        }
         std::thread::sleep(PAUSE);
     }
+    Err(silent(data))
+}
+
+fn silent(data: &DataDir) -> Failure {
     let pid = data.owner().unwrap_or_else(|| "?".to_owned());
-    Err(Failure::new(format!(
+    Failure::new(format!(
         "process {pid} owns `{}` and does not answer; stop it, and the next command starts another",
         data.path().display()
     ))
-    .code("OWNER-001"))
+    .code("OWNER-001")
 }
 
 fn last_words(data: &DataDir) -> String {

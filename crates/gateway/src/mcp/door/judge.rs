@@ -66,6 +66,14 @@ impl Stop {
         Self::Reply(Reply { bytes: reply::error(id, reply::INVALID_PARAMS, text, None), status: 200 })
     }
 
+    /// A task is asked for by a client that does not declare that it can handle tasks.
+    pub(crate) fn tasks_undeclared(id: &RequestId) -> Self {
+        let text = "the request does not declare the extension `io.modelcontextprotocol/tasks`";
+        let data = r#"{"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+        let bytes = reply::error(Some(id), reply::MISSING_CAPABILITY, text, Some(data));
+        Self::Reply(Reply { bytes, status: 400 })
+    }
+
     pub(crate) fn unavailable(id: Option<&RequestId>, text: &str) -> Self {
         let text = format!("Cordon could not judge this, so it did not happen: {text}.");
         Self::Reply(Reply { bytes: reply::error(id, reply::UNAVAILABLE, &text, None), status: 200 })

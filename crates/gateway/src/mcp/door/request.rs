@@ -69,7 +69,7 @@ impl Inner {
             return Err(refuse(&Refusal { id: Some(id), problem }));
         }
         me.speaks(era);
-        me.check_target(&operation, &id)?;
+        me.check_target(&operation, &id, &message, era)?;
         let mut mirrored: Arc<[Mirrored]> = Arc::from([]);
         if let Some(tool) = operation.tool() {
             Self::list(me, era, version(&message), &id).await?;
@@ -136,8 +136,18 @@ impl Inner {
         reply.map(Some)
     }
 
-    /// Whether the thing a request is aimed at is this session's.
-    fn check_target(&self, operation: &mcp::Operation, id: &RequestId) -> Result<(), Stop> {
+    /// Whether the thing a request is aimed at is this session's, and something that its client
+    /// can handle.
+    fn check_target(
+        &self,
+        operation: &mcp::Operation,
+        id: &RequestId,
+        message: &Message,
+        era: Era,
+    ) -> Result<(), Stop> {
+        if matches!(operation.target(), Target::Task(_)) && era == Era::Modern && !handles_tasks(message) {
+            return Err(Stop::tasks_undeclared(id));
+        }
         let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
         match operation.target() {
             Target::Task(task) if !self.server.tasks.owns(task, session) => {
@@ -499,4 +509,12 @@ fn ended_early(id: &RequestId, answer: Result<Answer, oneshot::error::RecvError>
 /// The era of a message that declares none, on a connection that has spoken `era`.
 pub(crate) fn era_of(message: &Message, header: Option<&str>, era: Era) -> Result<Era, Refusal> {
     Era::of(message, header).map(|declared| declared.unwrap_or(era))
+}
+
+/// Whether a modern request declares the tasks extension among its client's capabilities.
+fn handles_tasks(message: &Message) -> bool {
+    message
+        .meta("io.modelcontextprotocol/clientCapabilities")
+        .and_then(|capabilities| capabilities.get("extensions")?.get("io.modelcontextprotocol/tasks"))
+        .is_some()
 }
