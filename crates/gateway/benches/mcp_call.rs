@@ -35,9 +35,16 @@ use tokio::net::{TcpListener, TcpStream};
 const CALL: &str =
     r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}"#;
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"hello"}]}}"#;
-const TOOLS: &str = "[[tools]]\ntool = \"echo/echo\"\nclasses = [\"data.read\"]\neffect = \"read\"\nlimits = { rate_per_min = 100000000 }\n";
-const PERMIT: &str =
-    "@id(\"echo\") permit (principal, action, resource) when { context.purpose like \"*\" || true };";
+const TOOLS: &str = r#"[[tools]]
+tool = "echo/echo"
+classes = ["data.read"]
+effect = "read"
+limits = { rate_per_min = 1000000 }
+input_schema = '''{ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] }'''
+"#;
+const PERMIT: &str = r#"@id("server") permit (principal, action, resource == Server::"echo");
+@id("echo") permit (principal, action == Action::"echo/echo", resource) when { context.args.text like "h*" };
+@id("no-bomb") forbid (principal, action == Action::"echo/echo", resource) when { context.args.text like "*bomb*" };"#;
 
 fn main() {
     let calls = std::env::args().filter_map(|text| text.parse().ok()).next().unwrap_or(20_000u32);
