@@ -48,7 +48,7 @@ pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
     else {
         return Err(ShapeError("a session of ten parts").into());
     };
-    let known = |name: &Box<str>| ObligationKind::NAMES.iter().copied().find(|known| *known == &**name);
+    let known = |name: &str| ObligationKind::NAMES.iter().copied().find(|known| *known == name);
     Ok(Opening {
         chain: Chain::from_cbor(chain)?,
         tenant: text(tenant)?,
@@ -57,7 +57,7 @@ pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
         workflow: optional_text(workflow)?,
         task: optional_text(task)?,
         model: Record::from_cbor(model)?,
-        supported: texts(supported)?.iter().filter_map(known).collect(),
+        supported: texts(supported)?.iter().filter_map(|name| known(name)).collect(),
         key: optional_text(key)?,
         expires: timestamp(expires)?,
     })
