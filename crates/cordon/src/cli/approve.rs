@@ -183,7 +183,7 @@ fn describe(approval: &ApprovalView) -> String {
     let _ = writeln!(out, "\n{}", Tone::Strong.paint("arguments"));
     match parse(approval.arguments.as_bytes(), &Limits::DEFAULT) {
         Ok(node) => {
-            pretty(&node, 1, &mut out);
+            pretty(&node, 0, &mut out);
             out.push('\n');
         }
         Err(_) => {

@@ -121,26 +121,29 @@ async fn relay(config: &Config, name: &str, agent: &str, program: &Program) -> E
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let status = tokio::select! {
         status = child.wait() => {
-            let _ = tokio::time::timeout(GRACE, async { from_server.await.ok(); (&mut to_client).await.ok() }).await;
+            let last_words = async {
+                from_server.await.ok();
+                (&mut to_client).await.ok()
+            };
+            let _ = tokio::time::timeout(GRACE, last_words).await;
             status
         }
         _ = &mut to_client => {
             // Either the MCP client ended and the door let go of the server, or the owner died.
             let told = tokio::time::timeout(GRACE, to_server).await.is_ok();
             child.end(if told { GRACE } else { Duration::ZERO }).await;
-            let own = start::answers(config);
-            match (own, child.wait().await) {
-                (true, status) => status,
-                (false, _) => {
-                    return Err(Failure::new("the owner of the data directory is gone; the server was ended").exit(REFUSED));
-                }
-            }
+            child.wait().await
         }
         _ = terminate.recv() => {
             child.end(Duration::ZERO).await;
             child.wait().await
         }
     };
+    // A server that ended because its owner died did not end by itself.
+    if !start::answers(config) {
+        let gone = "the owner of the data directory is gone, and the server was ended";
+        return Err(Failure::new(gone).exit(REFUSED));
+    }
     Ok(exit_code(status))
 }
 

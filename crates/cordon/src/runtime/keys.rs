@@ -14,14 +14,23 @@ pub(crate) fn origin(id: DataId) -> Origin {
     text.parse().unwrap_or_else(|_| unreachable!("`{text}` is a log name"))
 }
 
-/// The key that signs the log; `None` if there is none yet.
+/// The key that the log began with, whose word its later keys go back to; `None` if there is none yet.
 pub(crate) fn log(ring: &KeyRing, id: DataId) -> Result<Option<LogKey>, KeyError> {
-    found(ring.signing(KeyRole::Log, &id.to_string())).map(|key| key.map(|key| LogKey::new(origin(id), key)))
+    let first = match found(ring.signing(KeyRole::Log, &past(id, 1)))? {
+        Some(key) => Ok(key),
+        None => ring.signing(KeyRole::Log, &id.to_string()),
+    };
+    found(first).map(|key| key.map(|key| LogKey::new(origin(id), key)))
 }
 
 /// The key that was made to follow the log's key, while the change is not finished.
 pub(crate) fn next_log(ring: &KeyRing, id: DataId) -> Result<Option<LogKey>, KeyError> {
     found(ring.signing(KeyRole::Log, &next(id))).map(|key| key.map(|key| LogKey::new(origin(id), key)))
+}
+
+/// The name of the log's key before its change number `change`, from 1.
+pub(crate) fn past(id: DataId, change: u32) -> String {
+    format!("{id}.{change}")
 }
 
 /// The name of the key that is to follow the log's key.

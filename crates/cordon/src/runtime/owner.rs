@@ -331,10 +331,10 @@ fn open_ledger(
 fn finish_rotation(ring: &KeyRing, id: cordon_store::datadir::DataId) -> Result<(), Failure> {
     let mut past = 1u32;
     let names = ring.names(KeyRole::Log)?;
-    while names.iter().any(|name| **name == *format!("{id}.{past}")) {
+    while names.iter().any(|name| **name == *keys::past(id, past)) {
         past = past.saturating_add(1);
     }
-    ring.rename(KeyRole::Log, &id.to_string(), &format!("{id}.{past}"))?;
+    ring.rename(KeyRole::Log, &id.to_string(), &keys::past(id, past))?;
     ring.rename(KeyRole::Log, &keys::next(id), &id.to_string())?;
     Ok(())
 }

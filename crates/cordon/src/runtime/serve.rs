@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -122,6 +122,8 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(config.data.socket_file(), mode)?;
 
+    // Before anybody is told where to send a signal.
+    let signals = Signals::new()?;
     let local = tokio::spawn(listen::on_socket(Arc::clone(&service), listener, stopped.clone()));
     let remote = network.map(|(listener, tls)| {
         tokio::spawn(listen::on_network(Arc::clone(&service), listener, tls, stopped.clone()))
@@ -134,7 +136,7 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
             config.data.socket_file().display()
         ));
     }
-    let ended = until_end(owner, scope).await;
+    let ended = until_end(owner, scope, signals).await;
     // New clients find no socket and start another owner once the lock is free.
     let _ = std::fs::remove_file(config.data.socket_file());
     stop.send_replace(true);
@@ -149,18 +151,32 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
     ended
 }
 
+/// The signals that an owner understands.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Waits for the end; reloads on SIGHUP and watches the bundle's expiry meanwhile.
-async fn until_end(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn until_end(owner: &Arc<Owner>, scope: Scope, mut signals: Signals) -> Result<(), Failure> {
     let patience = Duration::from_secs(u64::from(owner.config.idle_s));
-    let mut busy_until = Instant::now() + patience;
+    let mut last_busy = Instant::now();
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hangup.recv() => {
                 // The refusal was said where it was found.
                 let _ = owner.reload(&owner.config.login).await;
             }
@@ -169,8 +185,8 @@ async fn until_end(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
                     owner.expire().await;
                 }
                 if !owner.clients.none() {
-                    busy_until = Instant::now() + patience;
-                } else if scope == Scope::Owner && Instant::now() >= busy_until {
+                    last_busy = Instant::now();
+                } else if scope == Scope::Owner && last_busy.elapsed() >= patience {
                     return Ok(());
                 }
             }

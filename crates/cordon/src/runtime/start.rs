@@ -35,7 +35,7 @@ impl Reached {
 
 /// The owner of the data directory that the flags name, started if there is none.
 pub(crate) fn owner(global: &Global) -> Result<Reached, Failure> {
-    let data = config::data_dir(global)?;
+    let data = config::data_dir(global).map_err(|error| Failure::from(error).code("CONFIG-001"))?;
     if let Some(reached) = reach(&data) {
         return Ok(reached);
     }

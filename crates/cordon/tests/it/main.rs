@@ -1,5 +1,19 @@
 //! The program as its users run it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on has failed"
+)]
 
+mod bundle;
 mod corpus;
 mod demo;
+mod held;
 mod offline;
+mod owner;
+mod serve;
+mod world;

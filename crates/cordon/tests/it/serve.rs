@@ -1,0 +1,163 @@
+//! The network listener: who is let in, and to what.
+
+use serde_json::json;
+
+use crate::world::World;
+
+#[test]
+fn every_door_but_the_open_ones_asks_for_a_token() {
+    let world = World::office();
+    let server = world.serve();
+    for path in ["/healthz", "/readyz", "/.well-known/authzen-configuration"] {
+        assert_eq!(server.request(None, "GET", path, "").status, 200, "{path}");
+    }
+    for path in
+        ["/metrics", "/v1/status", "/v1/approvals", "/mcp", "/mcp/office", "/access/v1/evaluation", "/"]
+    {
+        let answer = server.request(None, "POST", path, "{}");
+        assert_eq!(answer.status, 401, "{path}");
+        assert!(answer.head.contains("www-authenticate: bearer"), "{path}: {}", answer.head);
+    }
+    let forged = format!(
+        "GET /v1/status HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        server.address,
+        "A".repeat(43)
+    );
+    assert_eq!(server.raw(&forged).status, 401);
+    assert_eq!(server.request(Some("operator"), "GET", "/v1/status", "").json()["ready"], true);
+    let metrics = server.request(Some("pep"), "GET", "/metrics", "");
+    assert!(
+        metrics.body.contains("cordon_ready 1") && metrics.body.contains("cordon_records_total"),
+        "{}",
+        metrics.body
+    );
+}
+
+#[test]
+fn another_host_name_is_turned_away() {
+    let world = World::office();
+    let server = world.serve();
+    let request = |host: &str| {
+        server.raw(&format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).status
+    };
+    assert_eq!(request("localhost"), 200);
+    assert_eq!(request("evil.test"), 403);
+    assert_eq!(request("localhost.evil.test"), 403);
+}
+
+#[test]
+fn the_agents_token_opens_nothing_that_widens() {
+    let world = World::office();
+    let mut agent = world.agent().hello();
+    agent.told("pay", json!({"to": "ACME", "amount": 900_000, "reference": "r"}));
+    let id = world.json(&["approve", "ls"])[0]["id"].as_str().unwrap().to_owned();
+    agent.leave();
+    world.signal_owner("-TERM");
+
+    let server = world.serve();
+    let answer = format!("/v1/approvals/{id}/answer");
+    for (method, path) in [
+        ("POST", answer.as_str()),
+        ("GET", "/v1/approvals"),
+        ("GET", "/v1/sessions"),
+        ("POST", "/v1/tools/approve"),
+        ("POST", "/v1/policy/reload"),
+        ("POST", "/v1/keys/rotate"),
+        ("POST", "/v1/decide"),
+        ("POST", "/access/v1/evaluation"),
+        ("GET", "/v1/status"),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/keys"),
+    ] {
+        let refused = server.request(Some("agent"), method, path, "{}");
+        assert_eq!(refused.status, 403, "{method} {path}: {}", refused.body);
+        assert_eq!(refused.json()["error"]["code"], "forbidden");
+    }
+    assert_eq!(server.request(Some("pep"), "POST", &answer, "{}").status, 403);
+    // It may look at what its own call waits for, and nobody answers without an approver's signature.
+    let own = server.request(Some("agent"), "GET", &format!("/v1/approvals/{id}"), "");
+    assert_eq!(own.json()["state"], "pending", "{}", own.body);
+    let binding = own.json()["binding"].clone();
+    let unsigned =
+        json!({"answer": "grant", "approver": "root", "at": 1, "binding": binding, "signature": "AAAA"});
+    assert_eq!(server.request(Some("operator"), "POST", &answer, &unsigned.to_string()).status, 422);
+    let forged = json!({"answer": "grant", "approver": "nobody", "at": 1, "binding": own.json()["binding"],
+        "signature": format!("{}==", "A".repeat(86))});
+    let refused = server.request(Some("operator"), "POST", &answer, &forged.to_string());
+    assert_eq!(
+        (refused.status, refused.json()["error"]["code"].as_str()),
+        (403, Some("ballot")),
+        "{}",
+        refused.body
+    );
+    assert_eq!(
+        server.request(Some("agent"), "GET", &format!("/v1/approvals/{id}"), "").json()["state"],
+        "pending"
+    );
+}
+
+#[test]
+fn a_body_with_a_name_twice_or_an_unknown_name_is_refused() {
+    let world = World::office();
+    let server = world.serve();
+    let id = "apr_00000000000000000000000000000000";
+    for body in [r#"{"answer":"deny","answer":"grant"}"#, r#"{"answer":"deny","more":1}"#, "", "[]"] {
+        let refused = server.request(Some("operator"), "POST", &format!("/v1/approvals/{id}/answer"), body);
+        assert_eq!(refused.status, 422, "{body}: {}", refused.body);
+    }
+    assert_eq!(server.request(Some("operator"), "GET", &format!("/v1/approvals/{id}"), "").status, 404);
+    assert_eq!(server.request(Some("operator"), "GET", "/v1/approvals/apr_1", "").status, 422);
+}
+
+#[test]
+fn others_points_of_enforcement_get_decisions() {
+    let world = World::office();
+    let server = world.serve();
+    let evaluation = |tool: &str| {
+        json!({"subject": {"type": "agent", "id": "agent"}, "action": {"name": format!("office/{tool}")},
+               "resource": {"type": "Tool", "id": format!("office/{tool}")}})
+    };
+    let allowed =
+        server.request(Some("pep"), "POST", "/access/v1/evaluation", &evaluation("list_mail").to_string());
+    assert_eq!((allowed.status, &allowed.json()["decision"]), (200, &json!(true)), "{}", allowed.body);
+    let batch = json!({"evaluations": [evaluation("list_mail"), evaluation("nothing-known")]});
+    let answers = server.request(Some("pep"), "POST", "/access/v1/evaluations", &batch.to_string()).json();
+    assert_eq!(answers["evaluations"][0]["decision"], true, "{answers}");
+    assert_eq!(answers["evaluations"][1]["decision"], false, "{answers}");
+    let malformed = server.request(
+        Some("pep"),
+        "POST",
+        "/access/v1/evaluation",
+        r#"{"subject":{"type":"team","id":"x"}}"#,
+    );
+    assert_eq!(malformed.status, 400);
+}
+
+#[test]
+fn an_address_that_others_reach_needs_tls_and_an_authorization_server() {
+    let world = World::office();
+    let said = world.fails(&["serve", "--listen", "0.0.0.0:0"], 2);
+    assert!(
+        said.contains("SERVE-001") && said.contains("[serve] tls") && said.contains("[auth.oauth]"),
+        "{said}"
+    );
+    world.append("cordon.toml", "\n[serve.tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n");
+    let said = world.fails(&["serve", "--listen", "[::]:0"], 2);
+    assert!(said.contains("[auth.oauth]") && !said.contains("`[serve] tls`"), "{said}");
+}
+
+#[test]
+fn a_configured_server_is_governed_over_http() {
+    let world = World::office();
+    world.append(
+        "cordon.toml",
+        &format!("\n[[mcp.server]]\nname = \"office\"\ncommand = \"{}\"\nargs = [\"fixture-server\", \"office\"]\n", crate::world::CORDON),
+    );
+    let server = world.serve();
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let answer = server.request(Some("agent"), "POST", "/mcp/office", &hello.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.head.contains("mcp-session-id:"), "{}", answer.head);
+    assert_eq!(server.request(Some("agent"), "POST", "/mcp/other", &hello.to_string()).status, 404);
+}
