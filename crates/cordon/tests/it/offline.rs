@@ -122,7 +122,8 @@ fn a_source_whose_own_tests_fail_is_not_signed() {
 
 #[test]
 fn a_bundle_that_was_altered_extended_cut_or_not_signed_is_refused() {
-    let change: [(&str, fn(&Path), &str); 5] = [
+    type Change = (&'static str, fn(&Path), &'static str);
+    let change: [Change; 5] = [
         ("altered", |dir| fs::write(dir.join("tests/approvals.toml"), "").unwrap(), "altered after signing"),
         ("extended", |dir| fs::write(dir.join("permissions/z.cedar"), "").unwrap(), "not listed"),
         ("cut", |dir| fs::remove_file(dir.join("obligations/approvals.cedar")).unwrap(), "missing"),

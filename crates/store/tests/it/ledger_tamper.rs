@@ -181,7 +181,9 @@ pub(crate) fn sample() -> Log {
     let (engine, _) = log.open();
     for n in 0..120 {
         let batch = (0..=n % 4).map(|k| engine.append(decision(n + k), Level::Durable)).collect::<Vec<_>>();
-        batch.into_iter().for_each(|append| drop(append.wait().unwrap()));
+        batch.into_iter().for_each(|append| {
+            append.wait().unwrap();
+        });
     }
     drop(engine);
     assert!(log.verify().holds());
@@ -293,7 +295,9 @@ fn a_frame_that_a_crash_cut_off_is_dropped_and_recorded_and_an_altered_one_is_no
     }
     let head_before = fs::read(log.head()).unwrap();
     let appends: Vec<_> = (0..9).map(|n| engine.append(decision(n), Level::Durable)).collect();
-    appends.into_iter().for_each(|append| drop(append.wait().unwrap()));
+    appends.into_iter().for_each(|append| {
+        append.wait().unwrap();
+    });
     drop(engine);
     let path = only_segment(&log.dir());
     let good = fs::read(&path).unwrap();
