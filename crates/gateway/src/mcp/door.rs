@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use cordon_core::{Action, ActionName, Effect, Record, Resource, ResourceKind};
-use cordon_guard::{
-    Attempt, Failure, Guard, GuardError, Operation, Outcome, Release, ResultSeen, Session, Trace,
-};
+use cordon_guard::{Attempt, Guard, GuardError, Operation, Outcome, ResultSeen, Session, Trace};
 use cordon_wire::mcp::{Era, Message, RESERVED_SERVER};
 use hyper::HeaderMap;
 use tokio::sync::watch;
@@ -19,7 +17,7 @@ use self::questions::Asked;
 use super::child::SpawnError;
 use super::outlet::Outlet;
 use super::server::Server;
-use super::upstream::{Arrived, Incoming, Sent, Upstream};
+use super::upstream::{Arrived, Incoming, Sent, Upstream, UpstreamError};
 use super::{DoorLimits, OutboundMessage};
 use crate::Caller;
 
@@ -178,8 +176,11 @@ impl Door {
     /// Ends the connection: the server's session is ended where it keeps one, a child is told to end
     /// and made to. The guard's session stays, so that what was approved can still be spent.
     pub async fn close(&self) {
-        if self.0.upstream.has_session() {
-            let _ = self.0.originate("session.end", OutboundMessage::EndSession).await;
+        if self.0.upstream.has_session()
+            && let Ok(sent) = self.0.originate("session.end", OutboundMessage::EndSession).await
+        {
+            // A server that keeps its session for itself ends it by itself.
+            let _ = sent.accepted().await;
         }
         self.0.upstream.close();
         self.0.gone.send_replace(true);
@@ -195,6 +196,11 @@ impl Door {
         let sent = inner.originate("stream.open", OutboundMessage::OpenStream).await;
         let Sent { pending, replies } = sent.map_err(|stop| stop.into_reply().unwrap_or_else(Reply::gone))?;
         let mut replies = replies.map_err(|error| Reply::upstream(None, &error))?;
+        let opened = tokio::time::timeout(STREAM_OPEN_MAX, replies.open()).await;
+        if let Err(error) = opened.unwrap_or(Err(UpstreamError::Stalled)) {
+            pending.failed(error.failure());
+            return Err(Reply::upstream(None, &error));
+        }
         let _ = pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false });
         let me = Weak::clone(&inner.me);
         let outlet = inner.client_outlet();
@@ -222,6 +228,9 @@ impl Door {
         Ok(())
     }
 }
+
+/// How long a server may take to open its stream.
+const STREAM_OPEN_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 fn opening(guard: &Guard, caller: &Caller, server: &Server) -> cordon_guard::Opening {
     let span = cordon_core::Duration::from_secs(server.limits().session.as_secs());
@@ -293,11 +302,11 @@ impl Inner {
             Err(refusal) => return log(format_args!("[{}] not sent: {refusal}", self.name())),
         };
         match self.originate(what, OutboundMessage::plain(message)).await {
-            Ok(Sent { pending, replies: Ok(_) }) => {
-                let _: Release =
-                    pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false });
+            Ok(sent) => {
+                if let Err(error) = sent.accepted().await {
+                    log(format_args!("[{}] `mcp/{what}`: {error}", self.name()));
+                }
             }
-            Ok(Sent { pending, replies: Err(_) }) => pending.failed(Failure::Gone),
             Err(_) => log(format_args!("[{}] `mcp/{what}` was not permitted and not sent", self.name())),
         }
     }

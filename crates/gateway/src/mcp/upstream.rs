@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cordon_guard::{Pending, Permit};
+use cordon_guard::{Failure, Pending, Permit, ResultSeen};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::OutboundMessage;
@@ -62,6 +62,40 @@ pub(crate) struct Sent {
     pub(crate) replies: Result<Replies, UpstreamError>,
 }
 
+/// How long a server may take to accept what it does not answer.
+const ACCEPT_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Sent {
+    /// Waits until the server has accepted what it does not answer, and puts on record what came of
+    /// it.
+    pub(crate) async fn accepted(self) -> Result<(), UpstreamError> {
+        let Self { pending, replies } = self;
+        let accepted = match replies {
+            Ok(mut replies) => match tokio::time::timeout(ACCEPT_MAX, replies.open()).await {
+                Ok(accepted) => accepted,
+                Err(_) => Err(UpstreamError::Stalled),
+            },
+            Err(error) => Err(error),
+        };
+        match &accepted {
+            Ok(()) => drop(pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false })),
+            Err(error) => pending.failed(error.failure()),
+        }
+        accepted
+    }
+}
+
+impl UpstreamError {
+    /// The failure as the record has it.
+    pub(crate) const fn failure(&self) -> Failure {
+        match self {
+            Self::TimedOut(_) | Self::Stalled => Failure::TimedOut,
+            Self::Malformed(_) => Failure::Malformed,
+            _ => Failure::Gone,
+        }
+    }
+}
+
 impl Upstream {
     /// Starts a child process and speaks with it over its standard streams.
     pub fn spawn(name: &str, command: &Command, limits: &DoorLimits) -> Result<Self, SpawnError> {
@@ -104,7 +138,7 @@ impl Upstream {
             }
             Link::Http(link) => {
                 let (outbound, pending) = permit.spend();
-                Sent { pending, replies: link.send(outbound).await }
+                Sent { pending, replies: link.send(outbound) }
             }
         }
     }

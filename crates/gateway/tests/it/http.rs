@@ -362,3 +362,141 @@ async fn a_stream_from_the_server_becomes_a_stream_to_the_client() {
     assert_eq!(answer.events[0]["params"]["progressToken"], "p");
     assert_eq!(answer.events[1]["id"], 5);
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_closes_the_modern_stream_to_the_server() {
+    struct Told(Option<tokio::sync::oneshot::Sender<()>>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.take().unwrap().send(());
+        }
+    }
+    let world = World::new(ALL, "");
+    let (sender, dropped) = tokio::sync::oneshot::channel();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Some(Told(Some(sender)))));
+    let (reached, began) = tokio::sync::mpsc::channel(1);
+    let address = listen(move |request: Request<Incoming>| {
+        let (told, reached) = (told.clone(), reached.clone());
+        async move {
+            let message: Value = serde_json::from_slice(&request.into_body().collect().await.unwrap().to_bytes()).unwrap();
+            if message["method"] == "tools/call" {
+                let _told = told.lock().unwrap().take();
+                reached.send(()).await.unwrap();
+                std::future::pending::<()>().await;
+            }
+            let list = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"resultType": "complete", "tools": [crate::support::tool("t")]}});
+            let body = cordon_gateway::mcp::http::BoxBody::new(Full::new(Bytes::from(list.to_string())));
+            Response::builder().header("content-type", "application/json").body(body).unwrap()
+        }
+    })
+    .await;
+    let service = remote(&world, address);
+    let call = modern(5, "tools/call", json!({"name": "t", "arguments": {}}));
+    let request = post("/mcp/far", &modern_headers("tools/call", "t"), &call);
+    let calling = tokio::spawn(async move { service.handle(request, caller("omar", "a")).await.status() });
+    let mut began = began;
+    began.recv().await.unwrap();
+    calling.abort();
+    tokio::time::timeout(crate::support::PATIENCE, dropped).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_request_comes_on_the_legacy_stream() {
+    let world = World::new(ALL, "");
+    let (news, queue) = tokio::sync::mpsc::channel::<Bytes>(4);
+    let queue = std::sync::Arc::new(std::sync::Mutex::new(Some(queue)));
+    let address = listen(move |request: Request<Incoming>| {
+        let queue = queue.clone();
+        async move {
+            if request.method() == Method::GET {
+                let mut queue = queue.lock().unwrap().take().unwrap();
+                let stream = futures_body(move |context| queue.poll_recv(context));
+                return Response::builder().header("content-type", "text/event-stream").body(stream).unwrap();
+            }
+            let message: Value = serde_json::from_slice(&request.into_body().collect().await.unwrap().to_bytes()).unwrap();
+            let hello = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}});
+            let body = cordon_gateway::mcp::http::BoxBody::new(Full::new(Bytes::from(hello.to_string())));
+            Response::builder().header("content-type", "application/json").header("mcp-session-id", "upstream").body(body).unwrap()
+        }
+    })
+    .await;
+    let service = remote(&world, address);
+    let session = send(&service, "a", post("/mcp/far", &[], &initialize())).await.session.unwrap();
+    assert_ne!(session, "upstream", "a client never learns the server's own session");
+    let open = other(Method::GET, "/mcp/far", &[("mcp-session-id", session.as_str())]);
+    let response = service.handle(open, caller("omar", "a")).await;
+    assert_eq!(
+        (response.status().as_u16(), response.headers().get("x-accel-buffering").unwrap().to_str().unwrap()),
+        (200, "no")
+    );
+    let mut body = response.into_body();
+    let event =
+        |method: &str| Bytes::from(format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"{method}\"}}\n\n"));
+    news.send(event("notifications/unheard-of")).await.unwrap();
+    news.send(event("notifications/resources/list_changed")).await.unwrap();
+    let frame = tokio::time::timeout(crate::support::PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
+    let text = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+    assert_eq!(text, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/resources/list_changed\"}\n\n");
+}
+
+/// A body that gives what `poll` gives.
+fn futures_body(
+    poll: impl FnMut(&mut std::task::Context<'_>) -> std::task::Poll<Option<Bytes>> + Send + Unpin + 'static,
+) -> cordon_gateway::mcp::http::BoxBody {
+    struct Polled<F>(F);
+    impl<F> hyper::body::Body for Polled<F>
+    where
+        F: FnMut(&mut std::task::Context<'_>) -> std::task::Poll<Option<Bytes>> + Unpin,
+    {
+        type Data = Bytes;
+        type Error = Infallible;
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+            (self.0)(context).map(|next| next.map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+        }
+    }
+    cordon_gateway::mcp::http::BoxBody::new(Polled(poll))
+}
+
+#[tokio::test]
+async fn a_server_that_never_begins_to_answer_is_given_up_and_told() {
+    let tools = "[[tools]]\ntool = \"far/t\"\neffect = \"read\"\nclasses = [\"data.read\"]\nlimits = { timeout_ms = 100 }\n";
+    let world = World::with(ALL, "", tools, cordon_guard::Approvers::default());
+    let (told, mut heard) = tokio::sync::mpsc::channel::<Value>(8);
+    let address = listen(move |request: Request<Incoming>| {
+        let told = told.clone();
+        async move {
+            let message: Value =
+                serde_json::from_slice(&request.into_body().collect().await.unwrap().to_bytes()).unwrap();
+            let method = message["method"].as_str().unwrap().to_owned();
+            told.send(message.clone()).await.unwrap();
+            let result = match method.as_str() {
+                "tools/call" => std::future::pending().await,
+                "tools/list" => json!({"tools": [crate::support::tool("t")]}),
+                _ => json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}),
+            };
+            let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": result});
+            let body = cordon_gateway::mcp::http::BoxBody::new(Full::new(Bytes::from(answer.to_string())));
+            Response::builder().header("content-type", "application/json").body(body).unwrap()
+        }
+    })
+    .await;
+    let service = remote(&world, address);
+    let session = send(&service, "a", post("/mcp/far", &[], &initialize())).await.session.unwrap();
+    let headers = [("mcp-session-id", session.as_str())];
+    let call =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "t", "arguments": {}}});
+    let answer = send(&service, "a", post("/mcp/far", &headers, &call)).await;
+    assert!(error(&answer.body).1.contains("within 100 ms"), "{}", answer.body);
+    let cancelled = tokio::time::timeout(crate::support::PATIENCE, async {
+        loop {
+            let message = heard.recv().await.unwrap();
+            if message["method"] == "notifications/cancelled" {
+                return message;
+            }
+        }
+    });
+    assert_eq!(cancelled.await.unwrap()["params"]["requestId"], 1);
+}

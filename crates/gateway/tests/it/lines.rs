@@ -1,5 +1,8 @@
 //! Ordinary work over lines: what is judged is what is sent, and what comes back is paired.
 
+use cordon_core::Limits;
+use cordon_gateway::mcp::ClientMessage;
+use cordon_wire::mcp::{Era, Message};
 use serde_json::{Value, json};
 
 use crate::support::{ALL, World, error, text};
@@ -209,4 +212,25 @@ async fn a_modern_question_is_decided_and_its_retry_bound_to_the_same_call() {
     server.answer(&again, asks("sampling/createMessage", "S2")).await;
     let denied = client.next().await;
     assert!(error(&denied).1.contains("no-sampling"), "{denied}");
+}
+
+#[tokio::test]
+async fn a_request_that_its_client_drops_is_cancelled_at_the_server_and_recorded_so() {
+    let world = World::new(ALL, "");
+    let (client, mut server) = world.play("s").await;
+    let door = client.door.clone();
+    let bytes =
+        br#"{"jsonrpc":"2.0","id":"gone","method":"tools/call","params":{"name":"t","arguments":{}}}"#;
+    let message = Message::parse(bytes.to_vec(), &Limits::DEFAULT).unwrap();
+    let incoming = ClientMessage { message, era: Era::Legacy, headers: None, outlet: None };
+    let running = tokio::spawn(async move { door.request(incoming).await });
+    server.list(&["t"]).await;
+    assert_eq!(server.next().await["id"], "gone");
+    running.abort();
+    let told = server.next().await;
+    assert_eq!(
+        (told["method"].as_str(), &told["params"]["requestId"]),
+        (Some("notifications/cancelled"), &json!("gone"))
+    );
+    drop(client);
 }

@@ -12,7 +12,6 @@ use super::judge::{Question, Waiting, trace};
 use super::{Inner, Mode, Reply, Stop, log};
 use crate::mcp::OutboundMessage;
 use crate::mcp::outlet::Outlet;
-use crate::mcp::upstream::Sent;
 
 /// The questions that wait for the client, by the server's ids.
 #[derive(Debug, Default)]
@@ -145,16 +144,8 @@ impl Inner {
         let waiting = Waiting { id: Some(&id), action: "mcp/answer", trace: trace(&message), progress: None };
         match self.judge(operation, OutboundMessage::plain(Arc::clone(&message)), waiting).await {
             Ok(permit) => {
-                let Sent { pending, replies } = self.upstream.send(permit).await;
-                match replies {
-                    Ok(_) => {
-                        drop(pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false }))
-                    }
-                    Err(error) => {
-                        pending.failed(Failure::Gone);
-                        return Err(Stop::Reply(Reply::upstream(None, &error)));
-                    }
-                }
+                let sent = self.upstream.send(permit).await;
+                sent.accepted().await.map_err(|error| Stop::Reply(Reply::upstream(None, &error)))?;
                 Ok(())
             }
             // The server hears that there is no answer, as far as it may be told anything.

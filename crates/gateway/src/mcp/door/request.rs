@@ -9,6 +9,7 @@ use cordon_wire::mcp::header::{self, Mirrored};
 use cordon_wire::mcp::{
     self, Era, Kind, Message, Method, Problem, Refusal, RequestId, Sender, Target, Version, reply,
 };
+use hyper::HeaderMap;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -58,15 +59,16 @@ impl Door {
 impl Inner {
     pub(super) async fn request(me: &Arc<Self>, incoming: ClientMessage) -> Result<Option<Reply>, Stop> {
         let ClientMessage { message, era, headers, outlet } = incoming;
-        let refuse = |refusal: &Refusal| Stop::refused(refusal);
         let operation =
-            mcp::Operation::of(&message, Sender::Client, era).map_err(|refusal| refuse(&refusal))?;
+            mcp::Operation::of(&message, Sender::Client, era).map_err(|refusal| Stop::refused(&refusal))?;
         let Some(id) = message.id().cloned() else {
-            return Err(refuse(&Problem::Shape("`method` without `id` where a request was expected").into()));
+            return Err(Stop::refused(
+                &Problem::Shape("`method` without `id` where a request was expected").into(),
+            ));
         };
         if !operation.is_known() {
             let problem = Problem::UnknownMethod { method: operation.sent().into() };
-            return Err(refuse(&Refusal { id: Some(id), problem }));
+            return Err(Stop::refused(&Refusal { id: Some(id), problem }));
         }
         me.speaks(era);
         me.check_target(&operation, &id, &message, era)?;
@@ -76,9 +78,7 @@ impl Inner {
             mirrored = me.listed.mirrored(tool);
         }
         if let Some(headers) = &headers {
-            let pairs: Vec<_> =
-                headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-            header::check(&message, era, &pairs, &mirrored).map_err(|refusal| refuse(&refusal))?;
+            agree(headers, &message, era, &mirrored)?;
         }
         me.check_retry(&message, &id)?;
 
@@ -98,28 +98,20 @@ impl Inner {
         let Cleared { permit, also } = cleared;
         let obligations: Arc<[Obligation]> = permit.obligations().into();
         me.admit(&obligations, &operation, &id)?;
-        let deadline = deadline(operation.method(), permit.timeout_ms());
-        let timeout_ms = permit.timeout_ms();
-        let Sent { pending, replies } = me.upstream.send(permit).await;
-        ticket.pending = Some(pending);
-        let settle_also = |failure: Failure| also_failed(failure);
-        let landed = match replies {
-            Ok(replies) => me.await_answer(&ticket, replies, &mut ended, deadline, timeout_ms).await,
-            Err(error) => Err(Answer::Failed(error)),
-        };
-        let (answer, status) = match landed {
-            Ok(landed) => landed,
-            Err(Answer::Cancelled) => {
-                settle_also(Failure::Cancelled)(also);
-                // The client's own notification tells the server.
-                ticket.land().into_iter().for_each(|pending| pending.failed(Failure::Cancelled));
-                return Err(Stop::Silent);
+        let (answer, status) = match me.fly(&mut ticket, &mut ended, permit, operation.method()).await {
+            Ok(answered) => answered,
+            Err(why) => {
+                let failure = why.as_ref().map_or(Failure::Cancelled, UpstreamError::failure);
+                also.into_iter().for_each(|pending| pending.failed(failure));
+                return Err(match why {
+                    Some(error) => me.failed(ticket, &id, &error),
+                    // The client's own notification tells the server.
+                    None => {
+                        ticket.land().into_iter().for_each(|pending| pending.failed(Failure::Cancelled));
+                        Stop::Silent
+                    }
+                });
             }
-            Err(Answer::Failed(error)) => {
-                settle_also(failure_of(&error))(also);
-                return Err(me.failed(ticket, &id, &error));
-            }
-            Err(Answer::Message(_)) => return Err(Stop::Silent),
         };
         let landed = Landed {
             message: &message,
@@ -134,6 +126,25 @@ impl Inner {
             let _ = pending.observe(ResultSeen { bytes: b"", structured: None, is_error: reply.is_err() });
         }
         reply.map(Some)
+    }
+
+    /// Sends a permitted request and waits for its answer; an error of `None` is the client's giving up.
+    async fn fly(
+        &self,
+        ticket: &mut Ticket,
+        ended: &mut oneshot::Receiver<Answer>,
+        permit: Permit<OutboundMessage>,
+        method: Method,
+    ) -> Result<(Box<Message>, u16), Option<UpstreamError>> {
+        let timeout_ms = permit.timeout_ms();
+        let deadline = deadline(method, timeout_ms);
+        let Sent { pending, replies } = self.upstream.send(permit).await;
+        ticket.pending = Some(pending);
+        let replies = replies.map_err(Some)?;
+        self.await_answer(ticket, replies, ended, deadline, timeout_ms).await.map_err(|why| match why {
+            Answer::Failed(error) => Some(error),
+            Answer::Cancelled | Answer::Message(_) => None,
+        })
     }
 
     /// Whether the thing a request is aimed at is this session's, and something that its client
@@ -296,10 +307,6 @@ impl Inner {
             }
         };
         tokio::pin!(late);
-        if !here && !self.upstream.is_shared_channel() {
-            let why = UpstreamError::Malformed("it accepted the request and gave no answer".into());
-            return Err(Answer::Failed(why));
-        }
         loop {
             tokio::select! {
                 biased;
@@ -318,7 +325,7 @@ impl Inner {
                     }
                     Some(Err(error)) => return Err(Answer::Failed(error)),
                     None => {
-                        let why = UpstreamError::Gone("its stream ended before the answer".into());
+                        let why = UpstreamError::Gone("it gave no answer, or ended before it".into());
                         return Err(Answer::Failed(why));
                     }
                 },
@@ -351,7 +358,7 @@ impl Inner {
             UpstreamError::TimedOut(_) => ticket.give_up(Failure::TimedOut),
             other => {
                 if let Some(pending) = ticket.land() {
-                    pending.failed(failure_of(other));
+                    pending.failed(other.failure());
                 }
             }
         }
@@ -373,9 +380,7 @@ impl Inner {
             return Err(Stop::refused(&problem.into()));
         }
         if let Some(headers) = &headers {
-            let pairs: Vec<_> =
-                headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-            header::check(&message, era, &pairs, &[]).map_err(|refusal| Stop::refused(&refusal))?;
+            agree(headers, &message, era, &[])?;
         }
         match operation.method() {
             Method::Cancelled => {
@@ -399,14 +404,8 @@ impl Inner {
         for resource in &question.resources {
             let outbound = OutboundMessage::plain(Arc::clone(&message));
             let permit = me.judge(question.about(resource), outbound, waiting).await?;
-            let Sent { pending, replies } = me.upstream.send(permit).await;
-            match replies {
-                Ok(_) => drop(pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false })),
-                Err(error) => {
-                    pending.failed(failure_of(&error));
-                    return Err(Stop::Reply(Reply::upstream(None, &error)));
-                }
-            }
+            let sent = me.upstream.send(permit).await;
+            sent.accepted().await.map_err(|error| Stop::Reply(Reply::upstream(None, &error)))?;
         }
         Ok(())
     }
@@ -441,6 +440,12 @@ impl Inner {
     }
 }
 
+/// Refuses a message whose HTTP headers say something else than its body.
+fn agree(headers: &HeaderMap, message: &Message, era: Era, mirrored: &[Mirrored]) -> Result<(), Stop> {
+    let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    header::check(message, era, &pairs, mirrored).map_err(|refusal| Stop::refused(&refusal))
+}
+
 /// Under which digest a question is found again.
 pub(super) fn state_key(state: Option<&str>, call: Digest) -> Digest {
     state.map_or(call, |state| Digest::of(format!("cordon/state/v1\n{state}").as_bytes()))
@@ -469,18 +474,6 @@ fn deadline(method: Method, timeout_ms: u32) -> Option<Instant> {
         _ => Duration::from_millis(u64::from(timeout_ms)),
     };
     Instant::now().checked_add(wait)
-}
-
-fn failure_of(error: &UpstreamError) -> Failure {
-    match error {
-        UpstreamError::TimedOut(_) => Failure::TimedOut,
-        UpstreamError::Malformed(_) => Failure::Malformed,
-        _ => Failure::Gone,
-    }
-}
-
-fn also_failed(failure: Failure) -> impl FnOnce(Vec<Pending>) {
-    move |also| also.into_iter().for_each(|pending| pending.failed(failure))
 }
 
 fn grounded(id: &RequestId, why: Grounded) -> Stop {

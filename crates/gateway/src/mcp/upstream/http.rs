@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -37,7 +39,7 @@ pub(crate) struct Client {
 /// One client's dealings with the server.
 pub(crate) struct Link {
     client: Arc<Client>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default, Clone)]
@@ -47,15 +49,19 @@ struct State {
 }
 
 /// What the server says to one request, message by message.
-#[derive(Debug)]
 pub(crate) enum Replies {
     /// Nothing, or not this way.
     None,
+    /// The request is on its way; whoever asks for the replies drives it.
+    Opening(Opening),
     /// One message and the HTTP status it came with.
     Whole(Option<(Vec<u8>, u16)>),
     /// A stream of messages.
     Stream(Box<Stream>),
 }
+
+/// A request on its way to its response. Dropping it closes its connection.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<Replies, UpstreamError>> + Send>>;
 
 pub(crate) struct Stream {
     body: Incoming,
@@ -89,7 +95,7 @@ pub(crate) fn connector() -> Result<HttpsConnector<HttpConnector>, InvalidOption
 
 impl Link {
     pub(crate) fn new(client: Arc<Client>) -> Self {
-        Self { client, state: Mutex::default() }
+        Self { client, state: Arc::default() }
     }
 
     pub(crate) fn negotiated(&self, version: Version) {
@@ -100,17 +106,21 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).session.is_some()
     }
 
-    /// Sends one message and gives what the server says to it.
-    pub(crate) async fn send(&self, outbound: OutboundMessage) -> Result<Replies, UpstreamError> {
+    /// Sends one message and gives what the server says to it. Nothing here waits for the server: the
+    /// replies do, and whoever asks for them can give up at any time.
+    pub(crate) fn send(&self, outbound: OutboundMessage) -> Result<Replies, UpstreamError> {
         let starts = matches!(&outbound, OutboundMessage::Message { message, .. } if message.method() == Some("initialize"));
         let request = self.request(outbound)?;
-        let gone = |error: hyper_util::client::legacy::Error| UpstreamError::Gone(chain(&error).into());
-        let response = self.client.hyper.request(request).await.map_err(gone)?;
-        if starts && response.status().is_success() {
-            let session = response.headers().get(&SESSION).cloned();
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).session = session;
-        }
-        self.replies(response).await
+        let (client, state) = (Arc::clone(&self.client), Arc::clone(&self.state));
+        Ok(Replies::Opening(Box::pin(async move {
+            let gone = |error: hyper_util::client::legacy::Error| UpstreamError::Gone(chain(&error).into());
+            let response = client.hyper.request(request).await.map_err(gone)?;
+            if starts && response.status().is_success() {
+                let session = response.headers().get(&SESSION).cloned();
+                state.lock().unwrap_or_else(PoisonError::into_inner).session = session;
+            }
+            client.replies(response).await
+        })))
     }
 
     fn request(&self, outbound: OutboundMessage) -> Result<Request<Full<Bytes>>, UpstreamError> {
@@ -151,7 +161,9 @@ impl Link {
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
 
+impl Client {
     async fn replies(&self, response: Response<Incoming>) -> Result<Replies, UpstreamError> {
         let status = response.status();
         if status.is_redirection() {
@@ -164,8 +176,8 @@ impl Link {
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if status.is_success() && is_event_stream(kind) {
             let limits = SseLimits {
-                line_bytes_max: self.client.bytes_max.saturating_add(64),
-                event_bytes_max: self.client.bytes_max,
+                line_bytes_max: self.bytes_max.saturating_add(64),
+                event_bytes_max: self.bytes_max,
             };
             let reader = Reader::new(limits);
             let body = response.into_body();
@@ -178,11 +190,9 @@ impl Link {
                 Err(UpstreamError::Status(status.as_u16()))
             };
         }
-        let body = Limited::new(response.into_body(), self.client.bytes_max).collect().await;
+        let body = Limited::new(response.into_body(), self.bytes_max).collect().await;
         let bytes = body.map_err(|error| match error.downcast::<LengthLimitError>() {
-            Ok(_) => {
-                UpstreamError::Malformed(format!("it is larger than {} bytes", self.client.bytes_max).into())
-            }
+            Ok(_) => UpstreamError::Malformed(format!("it is larger than {} bytes", self.bytes_max).into()),
             Err(error) => UpstreamError::Gone(chain(&*error).into()),
         })?;
         let bytes = bytes.to_bytes();
@@ -200,10 +210,23 @@ impl Link {
 }
 
 impl Replies {
+    /// Waits until the server has taken the request and begun to answer.
+    pub(crate) async fn open(&mut self) -> Result<(), UpstreamError> {
+        if let Self::Opening(opening) = self {
+            let opened = opening.as_mut().await;
+            *self = Self::None;
+            *self = opened?;
+        }
+        Ok(())
+    }
+
     /// The next message and the HTTP status it came with; nothing after the last.
     pub(crate) async fn next(&mut self) -> Option<Result<(Vec<u8>, u16), UpstreamError>> {
+        if let Err(error) = self.open().await {
+            return Some(Err(error));
+        }
         match self {
-            Self::None => None,
+            Self::None | Self::Opening(_) => None,
             Self::Whole(whole) => whole.take().map(Ok),
             Self::Stream(stream) => stream.next().await.map(|next| next.map(|bytes| (bytes, 200))),
         }
@@ -293,5 +316,16 @@ impl fmt::Debug for Link {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Opening(_) => "Opening",
+            Self::Whole(_) => "Whole",
+            Self::Stream(_) => "Stream",
+        })
     }
 }
