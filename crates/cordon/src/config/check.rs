@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn trust_needs_real_keys_and_a_threshold_that_they_can_meet() {
         check("[trust.policy]\nkeys = ['KEY']", "ok");
-        check("[trust.policy]\nkeys = ['KEY', 'ed25519:AAAA']", "2:66: expected `ed25519:`");
+        check("[trust.policy]\nkeys = ['KEY', 'ed25519:AAAA']", "2:65: expected `ed25519:`");
         check("[trust.policy]\nthreshold = 2\nkeys = ['KEY']", "2:13:");
         check("[trust.policy]\nthreshold = 0\nkeys = ['KEY']", "2:13:");
         check("[trust.policy]\nkeys = []", "2:8:");

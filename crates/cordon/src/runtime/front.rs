@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cordon_control::{Client, ClientError};
@@ -112,11 +113,12 @@ async fn relay(config: &Config, name: &str, agent: &str, program: &Program) -> E
     let (client_read, client_write) = tokio::io::split(client);
     let (server_read, server_write) = tokio::io::split(server);
 
-    tokio::spawn(carry(tokio::io::stdin(), client_write));
-    let from_server = tokio::spawn(carry(child_out, server_write));
-    let to_server = tokio::spawn(carry(server_read, child_in));
+    let first = First::default();
+    tokio::spawn(first.carry(Side::Client, tokio::io::stdin(), client_write));
+    let from_server = tokio::spawn(first.carry(Side::Server, child_out, server_write));
+    let to_server = tokio::spawn(first.carry(Side::Owner, server_read, child_in));
     // The door closes the client's side once it has said everything.
-    let mut to_client = tokio::spawn(carry(client_read, tokio::io::stdout()));
+    let mut to_client = tokio::spawn(first.carry(Side::Owner, client_read, tokio::io::stdout()));
 
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let status = tokio::select! {
@@ -139,9 +141,8 @@ async fn relay(config: &Config, name: &str, agent: &str, program: &Program) -> E
             child.wait().await
         }
     };
-    // A server that ended because its owner died did not end by itself.
-    if !start::answers(config) {
-        let gone = "the owner of the data directory is gone, and the server was ended";
+    if first.is(Side::Owner) {
+        let gone = "the owner let go of the connection, and the server was ended";
         return Err(Failure::new(gone).exit(REFUSED));
     }
     Ok(exit_code(status))
@@ -175,6 +176,38 @@ async fn both(
     let ticket = ticket.ok_or_else(|| ClientError::Broken("the owner gave no ticket".to_owned()))?;
     let (server, _) = owner.upgrade(&format!("{ATTACH_PATH}/{ticket}"), PROTOCOL, &()).await?;
     Ok((client, server))
+}
+
+/// Whose end came first: a server that ends because its owner died did not end by itself.
+#[derive(Debug, Clone, Default)]
+struct First(Arc<OnceLock<Side>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+    Owner,
+}
+
+impl First {
+    /// Carries bytes until the source ends, notes that it did, and says so to the sink.
+    fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        &self,
+        side: Side,
+        mut from: R,
+        mut to: W,
+    ) -> impl Future<Output = ()> + use<R, W> {
+        let first = Arc::clone(&self.0);
+        async move {
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+            first.get_or_init(|| side);
+            let _ = to.shutdown().await;
+        }
+    }
+
+    fn is(&self, side: Side) -> bool {
+        self.0.get() == Some(&side)
+    }
 }
 
 /// Carries bytes until the source ends, then says so to the sink.

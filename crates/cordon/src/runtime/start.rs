@@ -143,8 +143,3 @@ fn last_words(data: &DataDir) -> String {
         words.trim_start_matches("cordon: error: ")
     )
 }
-
-/// Whether the data directory's owner answers.
-pub(crate) fn answers(config: &Config) -> bool {
-    reach(&config.data).is_some()
-}

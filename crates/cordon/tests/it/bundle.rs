@@ -110,3 +110,38 @@ fn sighup_loads_the_bundle_again() {
     }
     assert_ne!(in_force(&server), first);
 }
+
+#[test]
+fn a_bundle_that_expires_while_it_is_in_force_permits_nothing_more() {
+    let world = World::office();
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(6);
+    let secs = soon.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let expires = cordon_core::Timestamp::from_micros(secs * 1_000_000).to_string();
+    world.done(&["policy", "build", "policy", "--expires", &expires]);
+    let mut agent = world.agent().hello();
+    assert!(agent.call("list_mail", serde_json::json!({}))["result"].is_object());
+    let begun = std::time::Instant::now();
+    let refused = loop {
+        let answer = agent.call("list_mail", serde_json::json!({}));
+        if answer["error"].is_object() {
+            break answer;
+        }
+        assert!(begun.elapsed().as_secs() < 15, "it never expired");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    assert!(refused["error"]["message"].as_str().unwrap().contains("refused"), "{refused}");
+    // A new bundle of the same signers brings it back.
+    world.build();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-HUP", &world.owner().unwrap().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let begun = std::time::Instant::now();
+    while !agent.call("list_mail", serde_json::json!({}))["result"].is_object() {
+        assert!(begun.elapsed().as_secs() < 10, "it did not come back");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}

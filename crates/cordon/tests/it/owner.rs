@@ -128,3 +128,47 @@ fn a_server_gets_what_was_named_and_nothing_else_of_the_environment() {
     assert!(env.contains("WANTED=yes") && env.contains("PATH="), "{env}");
     assert!(!env.contains("canary"), "{env}");
 }
+
+#[test]
+fn commands_that_start_at_once_share_one_owner() {
+    let world = World::office();
+    let started: Vec<_> = (0..6)
+        .map(|_| {
+            world.cordon(&["approve", "ls"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in started {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    world.done(&["ledger", "verify"]);
+}
+
+#[test]
+fn an_owner_that_nobody_needs_ends_by_itself_and_the_next_command_starts_another() {
+    let world = World::office();
+    world.edit("cordon.toml", |text| text.replace("idle_s = 20", "idle_s = 1"));
+    let mut agent = world.agent().hello();
+    let owner = world.owner().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(agent.call("list_mail", json!({}))["result"].is_object(), "a client keeps it alive");
+    agent.leave();
+    let begun = std::time::Instant::now();
+    while is_running(owner) && begun.elapsed().as_secs() < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(!is_running(owner));
+    world.done(&["approve", "ls"]);
+}
+
+#[test]
+fn the_name_of_a_configured_server_is_not_lent_to_another_command() {
+    let world = World::office();
+    world.append(
+        "cordon.toml",
+        &format!("\n[[mcp.server]]\nname = \"office\"\ncommand = \"{CORDON}\"\nargs = [\"fixture-server\", \"office\"]\n"),
+    );
+    let said = world.fails(&["mcp", "--name", "office", "--", "sh", "-c", "exit 0"], 125);
+    assert!(said.contains("another server under the name `office`"), "{said}");
+    assert_eq!(world.agent_of(&[]).hello().leave(), Some(0), "the configured one needs no command");
+}

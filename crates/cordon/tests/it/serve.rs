@@ -161,3 +161,29 @@ fn a_configured_server_is_governed_over_http() {
     assert!(answer.head.contains("mcp-session-id:"), "{}", answer.head);
     assert_eq!(server.request(Some("agent"), "POST", "/mcp/other", &hello.to_string()).status, 404);
 }
+
+#[test]
+fn only_a_server_that_is_opened_by_name_asks_for_no_token() {
+    let world = World::office();
+    for (name, more) in [("open", "open_loopback = true\n"), ("shut", "")] {
+        world.append(
+            "cordon.toml",
+            &format!(
+                "\n[[mcp.server]]\nname = \"{name}\"\ncommand = \"{}\"\nargs = [\"fixture-server\", \"office\"]\n{more}",
+                crate::world::CORDON
+            ),
+        );
+    }
+    let server = world.serve();
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    assert_eq!(server.request(None, "POST", "/mcp/open", &hello.to_string()).status, 200);
+    for path in ["/mcp/shut", "/mcp/open/", "/mcp", "/mcp/open/../shut", "/v1/status"] {
+        assert_eq!(server.request(None, "POST", path, &hello.to_string()).status, 401, "{path}");
+    }
+    let wrong = format!(
+        "POST /mcp/open HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer wrong\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        server.address
+    );
+    assert_eq!(server.raw(&wrong).status, 401, "a bad token is never taken for none");
+}
