@@ -73,8 +73,35 @@ pub struct ResultSeen<'r> {
     pub bytes: &'r [u8],
     /// The structured part, which a tool's output schema describes.
     pub structured: Option<&'r Node>,
-    /// Whether it says that the call failed.
-    pub is_error: bool,
+    /// What kind of answer it is.
+    pub kind: ResultKind,
+}
+
+/// What kind of answer a server gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultKind {
+    /// The result itself.
+    Complete,
+    /// It says that the call failed.
+    Error,
+    /// Not the result: more input is asked for, or a task goes on. No output schema describes it.
+    Interim,
+}
+
+impl ResultKind {
+    /// A result that says whether the call failed.
+    pub const fn of(is_error: bool) -> Self {
+        if is_error { Self::Error } else { Self::Complete }
+    }
+
+    /// The kind as written in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "result",
+            Self::Error => "error",
+            Self::Interim => "interim",
+        }
+    }
 }
 
 /// Whether a result may be shown to the caller.
@@ -103,7 +130,7 @@ impl Pending {
         inner.record(Outcome::Result {
             digest: Digest::of(seen.bytes),
             bytes: seen.bytes.len() as u64,
-            is_error: seen.is_error,
+            kind: seen.kind,
             schema_held,
             withheld: match &release {
                 Release::Pass => None,
@@ -163,7 +190,9 @@ impl Inner {
             return (Release::Withhold { why: why.into() }, None);
         }
         let schema = self.tool.as_ref().and_then(|tool| tool.output.as_ref());
-        let Some(schema) = schema.filter(|_| !seen.is_error) else { return (Release::Pass, None) };
+        let Some(schema) = schema.filter(|_| seen.kind == ResultKind::Complete) else {
+            return (Release::Pass, None);
+        };
         let violations = match seen.structured {
             Some(node) => schema.validate(node).err().unwrap_or_default(),
             None => {

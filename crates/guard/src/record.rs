@@ -17,7 +17,7 @@ use cordon_workflow::{Answer, Approval, Ballot, Progress, Terms};
 use crate::Session;
 use crate::attempt::{Attempt, Trace};
 use crate::guard::{ActivePolicies, Live, Shared};
-use crate::observe::Failure;
+use crate::observe::{Failure, ResultKind};
 use crate::tools::Change;
 
 /// The tenant of records that belong to the node itself.
@@ -89,7 +89,7 @@ pub(crate) enum Outcome {
     Result {
         digest: Digest,
         bytes: u64,
-        is_error: bool,
+        kind: ResultKind,
         schema_held: Option<bool>,
         withheld: Option<Box<str>>,
     },
@@ -337,18 +337,18 @@ pub(crate) fn result(
             .with(FieldId::Outcome, failure.as_str())
             .without(FieldId::ResultType, AbsentReason::NotProvided)
             .without(FieldId::ResultSchemaHeld, AbsentReason::NotApplicable),
-        Outcome::Result { digest, bytes, is_error, schema_held, withheld } => {
-            let word = match (withheld, is_error) {
+        Outcome::Result { digest, bytes, kind, schema_held, withheld } => {
+            let word = match (withheld, kind) {
                 (Some(_), _) => "withheld",
-                (None, true) => "error",
-                (None, false) => "released",
+                (None, ResultKind::Error) => "error",
+                (None, ResultKind::Complete | ResultKind::Interim) => "released",
             };
             draft
                 .with(FieldId::Outcome, word)
                 .with(FieldId::ResultDigest, Cbor::bytes(*digest.as_bytes()))
                 .with(FieldId::ResultBytes, *bytes)
-                .with(FieldId::ResultIsError, *is_error)
-                .with(FieldId::ResultType, if *is_error { "error" } else { "result" })
+                .with(FieldId::ResultIsError, *kind == ResultKind::Error)
+                .with(FieldId::ResultType, kind.as_str())
                 .with_or(FieldId::ResultSchemaHeld, *schema_held, AbsentReason::NotApplicable)
                 .with_or(FieldId::Withheld, withheld.as_deref(), AbsentReason::NotApplicable)
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use cordon_core::{Action, ActionName, Effect, Record, Resource, ResourceKind};
-use cordon_guard::{Attempt, Guard, GuardError, Operation, Outcome, ResultSeen, Session, Trace};
+use cordon_guard::{Attempt, Guard, GuardError, Operation, Outcome, ResultKind, ResultSeen, Session, Trace};
 use cordon_wire::mcp::{Era, Message, RESERVED_SERVER};
 use hyper::HeaderMap;
 use tokio::sync::watch;
@@ -201,7 +201,7 @@ impl Door {
             pending.failed(error.failure());
             return Err(Reply::upstream(None, &error));
         }
-        let _ = pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false });
+        let _ = pending.observe(ResultSeen { bytes: b"", structured: None, kind: ResultKind::Complete });
         let me = Weak::clone(&inner.me);
         let outlet = inner.client_outlet();
         let mut ended = inner.gone.subscribe();

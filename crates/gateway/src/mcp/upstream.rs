@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cordon_guard::{Failure, Pending, Permit, ResultSeen};
+use cordon_guard::{Failure, Pending, Permit, ResultKind, ResultSeen};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::OutboundMessage;
@@ -78,7 +78,9 @@ impl Sent {
             Err(error) => Err(error),
         };
         match &accepted {
-            Ok(()) => drop(pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false })),
+            Ok(()) => {
+                drop(pending.observe(ResultSeen { bytes: b"", structured: None, kind: ResultKind::Complete }))
+            }
             Err(error) => pending.failed(error.failure()),
         }
         accepted

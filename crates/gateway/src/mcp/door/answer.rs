@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cordon_core::{Obligation, ObligationKind};
-use cordon_guard::{Release, ResultSeen};
+use cordon_guard::{Release, ResultKind, ResultSeen};
 use cordon_wire::mcp::{Era, ListKind, Message, Method, Operation, Outcome, RequestId, Version, reply};
 
 use super::flights::Ticket;
@@ -45,11 +45,14 @@ impl Inner {
         };
         let seen = match &outcome {
             Outcome::Complete { is_error, structured } => {
-                ResultSeen { bytes: answer.bytes(), structured: *structured, is_error: *is_error }
+                ResultSeen { bytes: answer.bytes(), structured: *structured, kind: ResultKind::of(*is_error) }
             }
             // Not the result itself: no output schema describes it.
-            Outcome::InputRequired { .. } | Outcome::Task { .. } | Outcome::Error { .. } => {
-                ResultSeen { bytes: answer.bytes(), structured: None, is_error: true }
+            Outcome::InputRequired { .. } | Outcome::Task { .. } => {
+                ResultSeen { bytes: answer.bytes(), structured: None, kind: ResultKind::Interim }
+            }
+            Outcome::Error { .. } => {
+                ResultSeen { bytes: answer.bytes(), structured: None, kind: ResultKind::Error }
             }
         };
         if let Release::Withhold { why } = pending.observe(seen) {
@@ -116,7 +119,8 @@ impl Inner {
             self.server.questions.ask(session, state_key(*state, call), question);
         } else {
             for pending in pending {
-                let _ = pending.observe(ResultSeen { bytes: b"", structured: None, is_error: false });
+                let _ =
+                    pending.observe(ResultSeen { bytes: b"", structured: None, kind: ResultKind::Complete });
             }
         }
         let _ = operation;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use cordon_core::json::{Node, quote};
 use cordon_core::{Action, ActionName, Class, Effect, Limits, Record, Resource, ResourceKind, Value, json};
-use cordon_guard::{Failure, ListedTool, Operation, Release, ResultSeen};
+use cordon_guard::{Failure, ListedTool, Operation, Release, ResultKind, ResultSeen};
 use cordon_wire::mcp::header::Mirrored;
 use cordon_wire::mcp::{
     Edit, Era, Item, ListKind, Listing, Message, Method, RESERVED_SERVER, RequestId, Version, pin,
@@ -133,8 +133,11 @@ impl Inner {
         match answered {
             Ok((page, _)) => {
                 let pending = ticket.land();
-                let seen =
-                    ResultSeen { bytes: page.bytes(), structured: None, is_error: page.error().is_some() };
+                let seen = ResultSeen {
+                    bytes: page.bytes(),
+                    structured: None,
+                    kind: ResultKind::of(page.error().is_some()),
+                };
                 match pending.map(|pending| pending.observe(seen)) {
                     Some(Release::Withhold { why }) => Err(unlisted(&why)),
                     _ => Ok(*page),

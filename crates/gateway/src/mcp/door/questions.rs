@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cordon_core::{Action, ActionName, Effect, Record};
-use cordon_guard::{Failure, Operation, Pending, Release, ResultSeen};
+use cordon_guard::{Failure, Operation, Pending, Release, ResultKind, ResultSeen};
 use cordon_wire::mcp::{self, Message, Method, Problem, RESERVED_SERVER, Refusal, RequestId, Sender, reply};
 
 use super::flights::Which;
@@ -89,7 +89,8 @@ impl Inner {
         if operation.method() == Method::Ping {
             // The connection ends here: Cordon is who is asked whether it is there.
             let (_, pending) = permit.spend();
-            let _ = pending.observe(ResultSeen { bytes: b"{}", structured: None, is_error: false });
+            let _ =
+                pending.observe(ResultSeen { bytes: b"{}", structured: None, kind: ResultKind::Complete });
             self.asked.take(id);
             self.tell("answer", reply::result(id, "{}")).await;
             return Ok(());
@@ -123,8 +124,11 @@ impl Inner {
         let Some(Some(pending)) = self.asked.take(&id) else {
             return Err(Stop::invalid(None, "it answers nothing that was asked"));
         };
-        let seen =
-            ResultSeen { bytes: message.bytes(), structured: None, is_error: message.error().is_some() };
+        let seen = ResultSeen {
+            bytes: message.bytes(),
+            structured: None,
+            kind: ResultKind::of(message.error().is_some()),
+        };
         if let Release::Withhold { why } = pending.observe(seen) {
             let text = format!("Cordon withheld the client's answer: {why}.");
             self.tell("answer", reply::error(Some(&id), reply::DENIED, &text, None)).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cordon_core::json::Node;
 use cordon_core::{Digest, Obligation, ObligationKind};
-use cordon_guard::{Failure, Operation, Pending, Permit, ResultSeen};
+use cordon_guard::{Failure, Operation, Pending, Permit, ResultKind, ResultSeen};
 use cordon_wire::mcp::header::{self, Mirrored};
 use cordon_wire::mcp::{
     self, Era, Kind, Message, Method, Problem, Refusal, RequestId, Sender, Target, Version, reply,
@@ -123,7 +123,11 @@ impl Inner {
         };
         let reply = Self::land(me, ticket, &landed, *answer).await;
         for pending in also {
-            let _ = pending.observe(ResultSeen { bytes: b"", structured: None, is_error: reply.is_err() });
+            let _ = pending.observe(ResultSeen {
+                bytes: b"",
+                structured: None,
+                kind: ResultKind::of(reply.is_err()),
+            });
         }
         reply.map(Some)
     }
@@ -421,7 +425,11 @@ impl Inner {
                 let answers =
                     message.param("inputResponses").map(|node| message.raw(node)).unwrap_or_default();
                 for pending in pending {
-                    let seen = ResultSeen { bytes: answers.as_bytes(), structured: None, is_error: false };
+                    let seen = ResultSeen {
+                        bytes: answers.as_bytes(),
+                        structured: None,
+                        kind: ResultKind::Complete,
+                    };
                     let _ = pending.observe(seen);
                 }
                 Ok(())
