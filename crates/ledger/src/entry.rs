@@ -207,6 +207,24 @@ pub struct Outline {
 }
 
 impl Outline {
+    /// Reads no more of an entry than its kind and its place in a session; they come first.
+    pub(crate) fn peek(bytes: &[u8]) -> Option<(Kind, Option<(SessionId, Link)>)> {
+        let (mut scan, _, _) = opening(bytes).ok()?;
+        let (mut kind, mut session, mut last) = (None, None, None);
+        loop {
+            let Ok((field, _, value)) = field(&mut scan, last) else { return Some((kind?, None)) };
+            let mut value = Scan::new(value);
+            match field {
+                FieldId::Kind => kind = value.uint().and_then(Kind::from_code),
+                FieldId::Session => session = value.bytes()?.try_into().ok().map(SessionId::from_bytes),
+                FieldId::Link => return Some((kind?, session.zip(Link::from_bytes(value.bytes()?)))),
+                _ if field > FieldId::Link => return Some((kind?, None)),
+                _ => {}
+            }
+            last = Some(field);
+        }
+    }
+
     /// Checks an entry's whole form without allocating: canonical, ordered, registered, complete.
     pub fn read(bytes: &[u8]) -> Result<Self, EntryFault> {
         let (mut kind, mut id, mut at, mut session, mut link) = (None, None, None, None, None);

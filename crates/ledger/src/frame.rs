@@ -86,12 +86,10 @@ pub struct Placed {
     pub sealed: Vec<u8>,
 }
 
-impl Placed {
-    /// The bytes it adds to a frame.
-    pub const fn frame_bytes(&self) -> u64 {
-        // 32 of the leaf hash, two and four of the lengths.
-        (self.entry.len() as u64).saturating_add(self.sealed.len() as u64).saturating_add(38)
-    }
+/// The bytes that an entry and its sealed openings add to a frame.
+pub const fn placed_bytes(entry: usize, sealed: usize) -> u64 {
+    // 32 of the leaf hash, two and four of the lengths.
+    (entry as u64).saturating_add(sealed as u64).saturating_add(38)
 }
 
 /// The bytes of a frame with this much in it, padding included.

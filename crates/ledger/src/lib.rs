@@ -31,7 +31,7 @@ pub use fault::{Fault, FaultKind};
 pub use field::{AbsentReason, Exposure, FieldId};
 pub use frame::{
     FRAME_BYTES_MAX, Frame, HEADER_BYTES, Header, HeaderError, Placed, SECTOR_BYTES, Tail, encode_frame,
-    frame_extent, judge_tail,
+    frame_extent, judge_tail, placed_bytes,
 };
 pub use kind::{AdminSubject, ApprovalStep, Kind, SessionStep};
 pub use note::{

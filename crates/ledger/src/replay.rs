@@ -42,7 +42,7 @@ pub struct Seen<'b> {
     pub bytes: &'b [u8],
     /// Its leaf hash.
     pub leaf: Digest,
-    /// Its parts; none if its form is wrong.
+    /// Its parts; none if its form is wrong or was not checked.
     pub outline: Option<Outline>,
 }
 
@@ -106,7 +106,19 @@ impl Replay {
         let mut ignored = Faults { frame: frame.header.first, found: Vec::new() };
         frame.leaves().for_each(|leaf| self.frontier.push(leaf));
         self.epoch = frame.header.epoch;
-        self.entries(frame, &mut ignored, &mut seen);
+        for ((index, bytes), leaf) in (frame.header.first..).zip(frame.entries()).zip(frame.leaves()) {
+            let Some(bytes) = bytes else { break };
+            seen(Seen { index, bytes, leaf, outline: None });
+            let Some((kind, session)) = Outline::peek(bytes) else { continue };
+            if let Some((session, link)) = session {
+                self.link(index, session, link, leaf, kind, &mut ignored);
+            }
+            match kind {
+                Kind::Genesis => self.genesis(index, bytes, &mut ignored),
+                Kind::KeyRotation => self.rotation(index, bytes, frame.header.end(), &mut ignored),
+                _ => {}
+            }
+        }
         self.signed = Some(SignedCheckpoint {
             checkpoint: frame.header.checkpoint(),
             signature: frame.header.signature,

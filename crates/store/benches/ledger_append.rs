@@ -4,7 +4,7 @@
 //!
 //! Both sides have one committing thread, closed-loop appenders, prewritten segments, one `fdatasync`
 //! per group and the same waking; the bare side only copies 512 bytes. `CORDON_BENCH_DIR` names the
-//! directory to write in, `CORDON_BENCH_MS` the length of a round.
+//! directory to write in, `CORDON_BENCH_MS` the length of a round, `CORDON_BENCH_APPENDERS` one count.
 
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +31,8 @@ use cordon_store::ledger::{Engine, OpeningKey, Options};
 const ROUNDS: usize = 5;
 const APPENDERS: [usize; 4] = [1, 16, 256, 1_000];
 const RECORD_BYTES: usize = 512;
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// Large enough that no round reaches the half at which the next segment is prewritten.
+const SEGMENT_BYTES: u64 = 160 << 20;
 
 fn main() {
     let dir = std::env::var_os("CORDON_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
@@ -43,7 +44,8 @@ fn main() {
         "| appenders | what | best/s | median/s | of bare (best) | of bare (median) | p50 ms (median) | cpu us/record |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for appenders in APPENDERS {
+    let only = std::env::var("CORDON_BENCH_APPENDERS").ok().and_then(|text| text.parse().ok());
+    for appenders in APPENDERS.into_iter().filter(|count| only.is_none_or(|only: usize| only == *count)) {
         let (mut bare, mut log, mut full) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bare.push(bare_round(&dir, appenders, round));
@@ -59,7 +61,14 @@ fn main() {
                 100.0 * median / base.1
             );
         }
+        // Deleting is not part of what is measured, and on some disks it is felt long after.
+        std::fs::remove_dir_all(bench_dir(&dir)).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
     }
+}
+
+fn bench_dir(dir: &Path) -> PathBuf {
+    dir.join(format!("cordon-bench-{}", std::process::id()))
 }
 
 struct Round {
@@ -80,7 +89,7 @@ fn summary(rounds: &[Round]) -> (f64, f64, f64, f64) {
 }
 
 /// Runs closed-loop appenders for a while and measures them and the process's CPU time.
-fn measure(appenders: usize, length: Duration, append: impl Fn(u64) + Sync) -> Round {
+fn measure(name: &str, appenders: usize, length: Duration, append: impl Fn(u64) + Sync) -> Round {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let latencies = Mutex::new(Vec::new());
     let (cpu, began) = (cpu_time(), Instant::now());
@@ -99,7 +108,8 @@ fn measure(appenders: usize, length: Duration, append: impl Fn(u64) + Sync) -> R
                 done.fetch_add(mine.len() as u64, Ordering::Relaxed);
                 latencies.lock().unwrap().extend(mine);
             };
-            std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, body).unwrap();
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.stack_size(256 << 10).spawn_scoped(scope, body).unwrap();
         }
         std::thread::sleep(length);
         stop.store(true, Ordering::Relaxed);
@@ -121,19 +131,23 @@ fn cpu_time() -> f64 {
 }
 
 fn engine_round(dir: &Path, appenders: usize, length: Duration, draft: fn(u64) -> Draft) -> Round {
-    let root = dir.join(format!("cordon-bench-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&root);
+    // A directory for each round, removed at the end: deleting is not part of what is measured.
+    static ROUND: AtomicU64 = AtomicU64::new(0);
+    let root = bench_dir(dir).join(ROUND.fetch_add(1, Ordering::Relaxed).to_string());
     std::fs::create_dir_all(&root).unwrap();
     let key = LogKey::new("bench".parse().unwrap(), SigningKey::from_seed(&[1; 32]).unwrap());
     let mut options =
         Options::new(root.join("ledger"), root.join("ledger.head"), key, OpeningKey::new(&[2; 32]));
     options.segment_bytes_first = SEGMENT_BYTES;
+    options.segment_bytes_max = SEGMENT_BYTES;
+    if let Some(ms) = std::env::var("CORDON_BENCH_PUBLISH_MS").ok().and_then(|ms| ms.parse().ok()) {
+        options.publish_ms = ms;
+    }
     let (engine, _) = Engine::open(options, Timestamp::from_micros(1)).unwrap();
-    let measured = measure(appenders, length, |n| {
+    let measured = measure("log", appenders, length, |n| {
         engine.append(draft(n), Level::Durable).wait().unwrap();
     });
     drop(engine);
-    std::fs::remove_dir_all(&root).unwrap();
     measured
 }
 
@@ -191,22 +205,22 @@ struct Bare {
 struct Done(AtomicBool, Thread);
 
 fn bare_round(dir: &Path, appenders: usize, length: Duration) -> Round {
-    let path = dir.join(format!("cordon-bare-{}", std::process::id()));
+    static ROUND: AtomicU64 = AtomicU64::new(0);
+    std::fs::create_dir_all(bench_dir(dir)).unwrap();
+    let path = bench_dir(dir).join(format!("bare-{}", ROUND.fetch_add(1, Ordering::Relaxed)));
     let file = File::create(&path).unwrap();
     let zeros = vec![0; 1 << 20];
     (0..SEGMENT_BYTES >> 20).for_each(|at| file.write_all_at(&zeros, at << 20).unwrap());
     file.sync_all().unwrap();
     let bare = Bare { waiting: Mutex::default(), queued: Condvar::new(), stop: AtomicBool::new(false) };
-    let measured = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let committer = scope.spawn(|| bare.commit(&file));
-        let measured = measure(appenders, length, |_| bare.append(vec![7; RECORD_BYTES]));
+        let measured = measure("bare", appenders, length, |_| bare.append(vec![7; RECORD_BYTES]));
         bare.stop.store(true, Ordering::Relaxed);
         bare.queued.notify_all();
         committer.join().unwrap();
         measured
-    });
-    std::fs::remove_file(&path).unwrap();
-    measured
+    })
 }
 
 impl Bare {

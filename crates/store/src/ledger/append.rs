@@ -81,15 +81,21 @@ impl Append {
 
     /// Blocks until the record has reached its level.
     pub fn wait(mut self) -> Result<Receipt, AppendError> {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            match Pin::new(&mut self).poll(&mut context) {
-                Poll::Ready(outcome) => return outcome,
-                Poll::Pending => std::thread::park(),
+        THIS_THREAD.with(|waker| {
+            let mut context = Context::from_waker(waker);
+            loop {
+                match Pin::new(&mut self).poll(&mut context) {
+                    Poll::Ready(outcome) => return outcome,
+                    Poll::Pending => std::thread::park(),
+                }
             }
-        }
+        })
     }
+}
+
+thread_local! {
+    /// Wakes this thread.
+    static THIS_THREAD: Waker = Waker::from(Arc::new(Unpark(std::thread::current())));
 }
 
 struct Unpark(Thread);

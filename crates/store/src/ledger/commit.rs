@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use cordon_ledger::{
-    Checkpoint, FRAME_BYTES_MAX, Frontier, LogKey, Placed, SignedCheckpoint, encode_frame, frame_extent,
+    Body, Checkpoint, FRAME_BYTES_MAX, Frontier, Kind, Link, LogKey, Placed, Replay, SessionStep, Sessions,
+    SignedCheckpoint, encode_frame, frame_extent,
 };
 
 use super::append::{AppendError, Slot};
@@ -25,6 +26,8 @@ pub(super) struct Committer {
     /// The size of the next segment.
     next_bytes: u64,
     frontier: Frontier,
+    /// The places in the sessions; the queue's order is the sessions' order.
+    sessions: Sessions,
     epoch: u64,
     key: LogKey,
     buffer: Vec<u8>,
@@ -40,6 +43,7 @@ struct Open {
 /// What becomes one frame.
 #[derive(Default)]
 struct Batch {
+    waiting: Vec<(Body, Vec<u8>)>,
     placed: Vec<Placed>,
     slots: Vec<(usize, Arc<Slot>)>,
     bytes: u64,
@@ -52,7 +56,7 @@ impl Committer {
         shared: Arc<Shared>,
         head: HeadFile,
         segment: Option<(Segment, u64)>,
-        frontier: Frontier,
+        replay: &Replay,
         epoch: u64,
     ) -> Result<Self, LedgerError> {
         let options = &shared.options;
@@ -66,7 +70,18 @@ impl Committer {
             open = Some(Open { file, offset, bytes });
         }
         let key = options.key.clone();
-        Ok(Self { shared, head, segment: open, next_bytes, frontier, epoch, key, buffer: Vec::new() })
+        let (frontier, sessions) = (replay.frontier().clone(), replay.sessions().clone());
+        Ok(Self {
+            shared,
+            head,
+            segment: open,
+            next_bytes,
+            frontier,
+            sessions,
+            epoch,
+            key,
+            buffer: Vec::new(),
+        })
     }
 
     /// Commits until the log is closed and nothing waits.
@@ -102,14 +117,14 @@ impl Committer {
         batch.rotate = None;
         let most = FRAME_BYTES_MAX.min(self.shared.options.segment_bytes_max);
         while let Some(next) = queue.waiting.front() {
-            let bytes = batch.bytes.saturating_add(next.placed.frame_bytes());
-            let full = frame_extent(bytes) > most || batch.placed.len() >= FRAME_RECORDS_MAX;
-            if full && !batch.placed.is_empty() {
+            let bytes = batch.bytes.saturating_add(next.frame_bytes());
+            let full = frame_extent(bytes) > most || batch.waiting.len() >= FRAME_RECORDS_MAX;
+            if full && !batch.waiting.is_empty() {
                 break;
             }
-            let Some(Waiting { placed, slot, rotate }) = queue.waiting.pop_front() else { break };
-            batch.slots.extend(slot.map(|slot| (batch.placed.len(), slot)));
-            batch.placed.push(placed);
+            let Some(Waiting { body, sealed, slot, rotate }) = queue.waiting.pop_front() else { break };
+            batch.slots.extend(slot.map(|slot| (batch.waiting.len(), slot)));
+            batch.waiting.push((body, sealed));
             batch.bytes = bytes;
             if rotate.is_some() {
                 batch.rotate = rotate;
@@ -123,6 +138,7 @@ impl Committer {
     /// Makes a batch durable under a signed checkpoint, then tells those who wait.
     fn commit(&mut self, batch: &mut Batch) -> Result<(), AppendError> {
         let first = self.frontier.size();
+        self.place(batch);
         let mut frontier = self.frontier.clone();
         batch.placed.iter().for_each(|placed| frontier.push(placed.leaf));
         let checkpoint = Checkpoint { size: frontier.size(), root: frontier.root() };
@@ -151,6 +167,22 @@ impl Committer {
             slot.settle(Ok(first.saturating_add(*at as u64)));
         }
         Ok(())
+    }
+
+    /// Gives each record its place in its session, in the order of the queue.
+    fn place(&mut self, batch: &mut Batch) {
+        for (body, sealed) in batch.waiting.drain(..) {
+            let (session, kind) = (body.session(), body.kind());
+            let link = session.map_or(Link::FIRST, |session| self.sessions.next(session));
+            let (entry, leaf) = body.place(link);
+            if let Some(session) = session {
+                self.sessions.advance(session, link, leaf);
+                if kind == Kind::Session(SessionStep::Closed) {
+                    self.sessions.close(session);
+                }
+            }
+            batch.placed.push(Placed { entry, leaf, sealed });
+        }
     }
 
     fn publish(&self, signed: SignedCheckpoint, room: (u64, u64)) {

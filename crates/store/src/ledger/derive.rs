@@ -54,6 +54,8 @@ impl Deriver {
 
     /// Derives until the log is closed.
     pub(super) fn run(mut self) {
+        // What is derived gives way to what is waited for.
+        let _ = rustix::process::nice(10);
         let pause = Duration::from_millis(self.shared.options.publish_ms);
         let _ = std::fs::remove_file(Committer::spare_path(&self.shared));
         loop {

@@ -8,11 +8,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use cordon_core::cbor::Cbor;
-use cordon_core::{Digest, RecordId, SessionId, Timestamp};
+use cordon_core::{RecordId, Timestamp};
 use cordon_guard::ports::Draw;
 use cordon_ledger::{
-    AbsentReason, Draft, FRAME_BYTES_MAX, Fault, FieldId, Kind, Level, LogKey, NoteKey, Placed, Receipt,
-    SessionStep, Sessions, SignedCheckpoint, frame_extent, handover,
+    AbsentReason, Body, Draft, FRAME_BYTES_MAX, Fault, FieldId, Kind, Level, LogKey, NoteKey, Receipt,
+    SignedCheckpoint, frame_extent, handover, placed_bytes,
 };
 
 use super::append::{Append, AppendError, Slot};
@@ -67,7 +67,7 @@ pub enum MissingHead {
 }
 
 impl Options {
-    /// The defaults: segments of 4 to 64 MiB, a checkpoint a second, a snapshot each 4,096 frames.
+    /// The defaults: segments of 4 to 64 MiB, a checkpoint a second, a snapshot each 16,384 frames.
     pub fn new(
         dir: impl Into<PathBuf>,
         head_file: impl Into<PathBuf>,
@@ -83,7 +83,7 @@ impl Options {
             segment_bytes_first: 4 << 20,
             segment_bytes_max: 64 << 20,
             publish_ms: 1_000,
-            snapshot_frames: 4_096,
+            snapshot_frames: 16_384,
             missing_head: MissingHead::Refuse,
             disk: Arc::new(RealDisk),
         }
@@ -225,17 +225,24 @@ pub(super) struct Shared {
 pub(super) struct Queue {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) bytes: u64,
-    pub(super) sessions: Sessions,
     /// Why nothing more is taken.
     pub(super) stopped: Option<AppendError>,
 }
 
 /// One record that waits to be written.
 pub(super) struct Waiting {
-    pub(super) placed: Placed,
+    pub(super) body: Body,
+    pub(super) sealed: Vec<u8>,
     pub(super) slot: Option<Arc<Slot>>,
     /// The key that signs from the next frame on.
     pub(super) rotate: Option<Box<LogKey>>,
+}
+
+impl Waiting {
+    /// The bytes it adds to a frame.
+    pub(super) const fn frame_bytes(&self) -> u64 {
+        placed_bytes(self.body.len(), self.sealed.len())
+    }
 }
 
 /// What is durable, and where it ends.
@@ -269,12 +276,7 @@ impl Engine {
         let head_sync = head.syncer()?;
 
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue {
-                waiting: VecDeque::new(),
-                bytes: 0,
-                sessions: replay.sessions().clone(),
-                stopped: None,
-            }),
+            queue: Mutex::new(Queue { waiting: VecDeque::new(), bytes: 0, stopped: None }),
             queued: Condvar::new(),
             committed: Mutex::new(Committed {
                 signed: replay.signed().copied(),
@@ -290,7 +292,7 @@ impl Engine {
             identity: RwLock::new(identity(options.key.public())),
             options,
         });
-        let committer = Committer::new(Arc::clone(&shared), head, segment, replay.frontier().clone(), epoch)?;
+        let committer = Committer::new(Arc::clone(&shared), head, segment, &replay, epoch)?;
         let replayed = before.saturating_sub(snapshot.replay.size());
         let deriver = Deriver::new(Arc::clone(&shared), snapshot, head_sync);
         let failed = |source| LedgerError::Io { doing: "start a thread for", path: PathBuf::new(), source };
@@ -374,8 +376,8 @@ impl Engine {
         let sealed = self.shared.options.opening_key.seal(id, &openings, &mut entropy);
         let sealed = sealed.map_err(|error| AppendError::Failed(error.to_string().into()))?;
         let slot = (level == Level::Durable).then(|| Arc::new(Slot::default()));
-        let mut placed = Placed { entry: Vec::new(), leaf: Digest::from_bytes([0; 32]), sealed };
-        let bytes = placed.frame_bytes().saturating_add(body.len() as u64);
+        let waiting = Waiting { body, sealed, slot: slot.clone(), rotate };
+        let bytes = waiting.frame_bytes();
         let max = FRAME_BYTES_MAX.min(self.shared.options.segment_bytes_max);
         if frame_extent(bytes) > max {
             return Err(AppendError::TooLarge { bytes, max });
@@ -388,18 +390,9 @@ impl Engine {
             if queue.waiting.len() >= WAITING_MAX || queue.bytes >= WAITING_BYTES_MAX {
                 return Err(AppendError::Full { waiting: queue.waiting.len() });
             }
-            let (session, kind) = (body.session(), body.kind());
-            let link = session.map_or(cordon_ledger::Link::FIRST, |session| queue.sessions.next(session));
-            (placed.entry, placed.leaf) = body.place(link);
-            if let Some(session) = session {
-                queue.sessions.advance(session, link, placed.leaf);
-                if kind == Kind::Session(SessionStep::Closed) {
-                    queue.sessions.close(session);
-                }
-            }
             queue.bytes = queue.bytes.saturating_add(bytes);
             let was_empty = queue.waiting.is_empty();
-            queue.waiting.push_back(Waiting { placed, slot: slot.clone(), rotate });
+            queue.waiting.push_back(waiting);
             drop(queue);
             if was_empty {
                 self.shared.queued.notify_one();
@@ -434,11 +427,6 @@ impl Engine {
     /// Why tiles, checkpoint or snapshots could not be written the last time; the log itself is whole.
     pub fn derive_error(&self) -> Option<String> {
         self.lock_committed().derive_error.clone()
-    }
-
-    /// The next place of a session.
-    pub fn session_counter(&self, session: SessionId) -> u64 {
-        self.lock_queue().sessions.next(session).counter
     }
 
     /// Writes what waits, publishes it, and ends. Dropping the engine does the same.
