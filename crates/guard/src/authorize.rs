@@ -297,6 +297,10 @@ impl Asked<'_> {
     }
 }
 
+/// Bounds on a protocol's own messages: many more than calls of one tool, and streams that stay open.
+const MESSAGE_LIMITS: CallLimits =
+    CallLimits { rate_per_min: 60_000, concurrency: 4_096, ..CallLimits::DEFAULT };
+
 type Unfit<'a> = (Box<Asked<'a>>, Box<Reason>);
 
 /// Turns an attempt into a request with facts, or says which check outside the policies refuses it.
@@ -318,7 +322,7 @@ fn gather<'a>(
         asserted: Record::new(),
     };
     let mut ambiguous = BTreeSet::new();
-    let mut limits = CallLimits::DEFAULT;
+    let mut limits = MESSAGE_LIMITS;
     let mut unfit = None;
     let (action, resource, arguments) = match &attempt.operation {
         Operation::Tool { server, tool: name, arguments } => {

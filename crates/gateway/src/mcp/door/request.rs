@@ -59,17 +59,7 @@ impl Door {
 impl Inner {
     pub(super) async fn request(me: &Arc<Self>, incoming: ClientMessage) -> Result<Option<Reply>, Stop> {
         let ClientMessage { message, era, headers, outlet } = incoming;
-        let operation =
-            mcp::Operation::of(&message, Sender::Client, era).map_err(|refusal| Stop::refused(&refusal))?;
-        let Some(id) = message.id().cloned() else {
-            return Err(Stop::refused(
-                &Problem::Shape("`method` without `id` where a request was expected").into(),
-            ));
-        };
-        if !operation.is_known() {
-            let problem = Problem::UnknownMethod { method: operation.sent().into() };
-            return Err(Stop::refused(&Refusal { id: Some(id), problem }));
-        }
+        let (operation, id) = known(&message, era)?;
         me.speaks(era);
         me.check_target(&operation, &id, &message, era)?;
         let mut mirrored: Arc<[Mirrored]> = Arc::from([]);
@@ -518,4 +508,20 @@ fn handles_tasks(message: &Message) -> bool {
         .meta("io.modelcontextprotocol/clientCapabilities")
         .and_then(|capabilities| capabilities.get("extensions")?.get("io.modelcontextprotocol/tasks"))
         .is_some()
+}
+
+/// What a request would do and its id, if it is one that is ever forwarded.
+fn known(message: &Message, era: Era) -> Result<(mcp::Operation, RequestId), Stop> {
+    let operation =
+        mcp::Operation::of(message, Sender::Client, era).map_err(|refusal| Stop::refused(&refusal))?;
+    let Some(id) = message.id().cloned() else {
+        return Err(Stop::refused(
+            &Problem::Shape("`method` without `id` where a request was expected").into(),
+        ));
+    };
+    if !operation.is_known() {
+        let problem = Problem::UnknownMethod { method: operation.sent().into() };
+        return Err(Stop::refused(&Refusal { id: Some(id), problem }));
+    }
+    Ok((operation, id))
 }
