@@ -40,7 +40,7 @@ const REQUEST_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs `cordon decide`.
 pub(crate) fn run(args: DecideArgs, global: &Global) -> Ended {
-    let request = read(&args.request)?;
+    let request = read_request(&args.request)?;
     match args.policy {
         Some(policy) => pure(&request, &policy, global),
         None => recorded(request, global),
@@ -96,7 +96,8 @@ fn exit(judgement: &Judgement) -> ExitCode {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The bytes of a request in a file, or on standard input for `-`; at most `REQUEST_BYTES_MAX`.
+pub(crate) fn read_request(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let failed = |error| Failure::from(error).context(&format!("cannot read `{}`", path.display()));
     let limit = REQUEST_BYTES_MAX.saturating_add(1);

@@ -1,7 +1,6 @@
 //! `cordon policy explain`: what every rule in scope said about one request.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cordon_core::{Facts, Limits, ObligationKind, Verdict, json};
@@ -13,10 +12,7 @@ use cordon_guard::ports::Clock;
 use cordon_store::system::SystemClock;
 use serde_json::{Value, json};
 
-use super::{DENIED, Ended, Failure, Format, Global, Tone, compile, read_source, source_path, term};
-
-/// Largest request, in bytes.
-const REQUEST_BYTES_MAX: u64 = 1 << 20;
+use super::{DENIED, Ended, Format, Global, Tone, compile, read_source, source_path, term};
 
 /// What `cordon policy explain` takes.
 #[derive(Debug, clap::Args)]
@@ -41,7 +37,7 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs, global: &Global) -> Ended {
     let path = source_path(args.policy.as_deref(), global)?;
     let policies = compile(&read_source(&path)?, &path)?.policies;
-    let node = json::parse(&request(&args.request)?, &Limits::DEFAULT)?;
+    let node = json::parse(&crate::cli::decide::read_request(&args.request)?, &Limits::DEFAULT)?;
     let members = ["subject", "action", "resource", "context"].map(|name| node.get(name));
     let Evaluation { request, supported } =
         authzen::evaluation(members, &policies, "default", Properties::All)?;
@@ -57,23 +53,6 @@ pub(super) fn run(args: &ExplainArgs, global: &Global) -> Ended {
         Verdict::Allow => ExitCode::SUCCESS,
         Verdict::Ask | Verdict::Deny => ExitCode::from(DENIED),
     })
-}
-
-fn request(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error| Failure::from(error).context(&format!("cannot read `{}`", path.display()));
-    let mut bytes = Vec::new();
-    let limit = REQUEST_BYTES_MAX.saturating_add(1);
-    if path == Path::new("-") {
-        std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(failed)?;
-    }
-    if bytes.len() as u64 > REQUEST_BYTES_MAX {
-        return Err(Failure::new(format!("the request is larger than {REQUEST_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
 }
 
 fn print(explanation: &Explanation) -> std::io::Result<()> {
