@@ -46,6 +46,16 @@ struct Asked<'a> {
     limits: CallLimits,
 }
 
+/// One attempt on its way to an outcome.
+struct Case<'a> {
+    id: CallId,
+    attempt: &'a Attempt<'a>,
+    live: &'a Arc<Live>,
+    policies: &'a ActivePolicies,
+    asked: Asked<'a>,
+    now: Timestamp,
+}
+
 impl Guard {
     /// Judges one attempt and hands out the permit for exactly `call`.
     ///
@@ -61,22 +71,16 @@ impl Guard {
             Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
-        let asked = match gather(&attempt, &live, &policies, self.tool_of(&attempt), calls) {
-            Ok(asked) => asked,
-            Err((asked, reason)) => {
-                let judgement = refuse(&policies, *reason);
-                return Outcome::Denied(self.deny(id, &attempt, &live, &policies, *asked, judgement, now));
-            }
-        };
-        let judgement = cordon_pdp::decide(&policies.set, &asked.request, &asked.facts, now);
+        let (asked, unfit) = gather(&attempt, &live, &policies, self.tool_of(&attempt), calls);
+        let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now };
+        if let Some(reason) = unfit {
+            return Outcome::Denied(self.refuse(&case, reason));
+        }
+        let judgement = cordon_pdp::decide(&policies.set, &case.asked.request, &case.asked.facts, now);
         match judgement.verdict {
-            Verdict::Deny => {
-                Outcome::Denied(self.deny(id, &attempt, &live, &policies, asked, judgement, now))
-            }
-            Verdict::Ask => self.ask(id, attempt, live, &policies, asked, judgement, call, now).await,
-            Verdict::Allow => {
-                self.permit(id, attempt, live, &policies, asked, judgement, None, call, now).await
-            }
+            Verdict::Deny => Outcome::Denied(self.deny(&case, judgement)),
+            Verdict::Ask => self.ask(case, judgement, call).await,
+            Verdict::Allow => self.permit(case, judgement, None, call).await,
         }
     }
 
@@ -88,57 +92,48 @@ impl Guard {
     }
 
     /// Holds a call for a person, or lets it through when it spends a grant.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of one path; a struct would only rename the arguments"
-    )]
-    async fn ask<C: ExactBytes>(
-        &self,
-        id: CallId,
-        attempt: Attempt<'_>,
-        live: Arc<Live>,
-        policies: &Arc<ActivePolicies>,
-        asked: Asked<'_>,
-        judgement: Judgement,
-        call: C,
-        now: Timestamp,
-    ) -> Outcome<C> {
+    async fn ask<C: ExactBytes>(&self, case: Case<'_>, judgement: Judgement, call: C) -> Outcome<C> {
+        let Case { id, attempt, live, policies, asked, now } = &case;
         let bound = binding(&asked.request, attempt.session, asked.arguments, policies.set.digest());
         let found = {
             let _one_at_a_time = self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner);
-            self.find_or_ask(&asked, &live, &judgement, bound, now)
+            self.find_or_ask(asked, live, &judgement, bound, *now)
         };
         let (approval, fresh) = match found {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let judgement = refuse(policies, too_many_waiting(self.shared.limits.approvals_waiting_max));
-                return Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now));
+                let reason = too_many_waiting(self.shared.limits.approvals_waiting_max);
+                return Outcome::Denied(self.refuse(&case, reason));
             }
-            Err(down) => return Outcome::Denied(unrecorded(id, &attempt, policies, &down)),
+            Err(down) => return Outcome::Denied(unrecorded(*id, attempt, policies, &down)),
         };
         if matches!(approval.progress, Progress::Granted { .. }) {
-            return match self.shared.store.apply(approval.terms.id, Event::Spent, now) {
+            return match self.shared.store.apply(approval.terms.id, Event::Spent, *now) {
                 // Exactly one caller sees the step from granted to spent.
                 Ok(Some((before, after))) if before != after => {
                     self.shared.watch.report(approval.terms.id, true);
-                    self.permit(id, attempt, live, policies, asked, judgement, Some(after), call, now).await
+                    self.permit(case, judgement, Some(after), call).await
                 }
                 Ok(_) => {
                     let reason = builtin("cordon:approval-spent", "the approval was spent by another call");
-                    let judgement = refuse(policies, reason);
-                    Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now))
+                    Outcome::Denied(self.refuse(&case, reason))
                 }
-                Err(down) => Outcome::Denied(unrecorded(id, &attempt, policies, &down)),
+                Err(down) => Outcome::Denied(unrecorded(*id, attempt, policies, &down)),
             };
         }
-        let what = what(&asked.request);
-        let decided = Decided { call: id, attempt: &attempt, asked: asked.recorded(), judgement: &judgement };
-        let draft =
-            record::held(&self.shared, &live, policies, &decided, &approval.terms, call.exact_bytes(), fresh);
+        let draft = record::held(
+            &self.shared,
+            live,
+            policies,
+            &case.decided(&judgement),
+            &approval.terms,
+            call.exact_bytes(),
+            fresh,
+        );
         let receipt = self.shared.ledger.append(draft, Level::Durable).await.ok();
         let held = Held {
-            call: id,
-            what,
+            call: *id,
+            what: what(&asked.request),
             approval: approval.terms.id,
             expires: approval.terms.expires,
             judgement,
@@ -191,43 +186,34 @@ impl Guard {
     }
 
     /// Records an allowed call durably and hands out its permit.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of one path; a struct would only rename the arguments"
-    )]
     async fn permit<C: ExactBytes>(
         &self,
-        id: CallId,
-        attempt: Attempt<'_>,
-        live: Arc<Live>,
-        policies: &Arc<ActivePolicies>,
-        asked: Asked<'_>,
+        case: Case<'_>,
         judgement: Judgement,
         approval: Option<Approval>,
         call: C,
-        now: Timestamp,
     ) -> Outcome<C> {
+        let Case { id, attempt, live, policies, asked, now } = &case;
         let entered =
-            self.shared.throttle.enter(attempt.session, asked.request.action.name(), &asked.limits, now);
+            self.shared.throttle.enter(attempt.session, asked.request.action.name(), &asked.limits, *now);
         let slot = match entered {
             Ok(slot) => slot,
             Err(exceeded) => {
-                let judgement = refuse(policies, over_limit(&asked.request, exceeded));
-                return Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now));
+                return Outcome::Denied(self.refuse(&case, over_limit(&asked.request, exceeded)));
             }
         };
-        let decided = Decided { call: id, attempt: &attempt, asked: asked.recorded(), judgement: &judgement };
+        let decided = case.decided(&judgement);
         let draft =
-            record::permitted(&self.shared, &live, policies, &decided, approval.as_ref(), call.exact_bytes());
+            record::permitted(&self.shared, live, policies, &decided, approval.as_ref(), call.exact_bytes());
         let receipt = match self.shared.ledger.append(draft, Level::Durable).await {
             Ok(receipt) => receipt,
             Err(down) => {
                 let reason =
                     builtin("cordon:no-evidence", &format!("{down}, and without a record nothing runs"));
                 return Outcome::Denied(Denial {
-                    call: id,
+                    call: *id,
                     what: what(&asked.request),
-                    judgement: refuse(policies, reason),
+                    judgement: refused(policies, reason),
                     receipt: None,
                 });
             }
@@ -235,44 +221,35 @@ impl Guard {
         // The bundle or the session may have changed while the record was written; what is judged
         // under a bundle runs under it, and a session that ended meanwhile runs nothing.
         if !self.shared.live(attempt.session).is_ok_and(|live| live.is_some()) {
-            let judgement = refuse(policies, ended());
-            return Outcome::Denied(self.deny(id, &attempt, &live, policies, asked, judgement, now));
+            return Outcome::Denied(self.refuse(&case, ended()));
         }
         let pending = Pending::new(Inner {
             shared: Arc::clone(&self.shared),
             session: Arc::clone(&live.session),
-            call: id,
+            call: *id,
             trace: attempt.trace,
             receipt,
             limits: asked.limits,
-            tool: asked.tool,
+            tool: asked.tool.clone(),
             slot: Some(slot),
             sent: false,
         });
         Outcome::Permitted(Permit { call, pending, obligations: judgement.obligations.into() })
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of one path; a struct would only rename the arguments"
-    )]
-    fn deny(
-        &self,
-        id: CallId,
-        attempt: &Attempt<'_>,
-        live: &Live,
-        policies: &ActivePolicies,
-        asked: Asked<'_>,
-        judgement: Judgement,
-        now: Timestamp,
-    ) -> Denial {
-        let decided = Decided { call: id, attempt, asked: asked.recorded(), judgement: &judgement };
-        let draft = record::denied(&self.shared, live, policies, &decided, now);
+    /// Refuses an attempt for a reason that no policy gave.
+    fn refuse(&self, case: &Case<'_>, reason: Reason) -> Denial {
+        self.deny(case, refused(case.policies, reason))
+    }
+
+    fn deny(&self, case: &Case<'_>, judgement: Judgement) -> Denial {
+        let Case { id, live, policies, asked, now, .. } = case;
+        let draft = record::denied(&self.shared, live, policies, &case.decided(&judgement), *now);
         let record = draft.id();
         // A refusal never waits for its record.
         drop(self.shared.ledger.append(draft, Level::Accepted));
         let receipt = Receipt { id: record, level: Level::Accepted, index: None };
-        Denial { call: id, what: what(&asked.request), judgement, receipt: Some(receipt) }
+        Denial { call: *id, what: what(&asked.request), judgement, receipt: Some(receipt) }
     }
 
     /// Refuses an attempt outside any open session; that somebody tried is recorded.
@@ -283,7 +260,7 @@ impl Guard {
         policies: &ActivePolicies,
         now: Timestamp,
     ) -> Denial {
-        let judgement = refuse(policies, ended());
+        let judgement = refused(policies, ended());
         let draft = record::stray(&self.shared, policies, id, &name_of(attempt), &judgement, now);
         let receipt = Some(Receipt { id: draft.id(), level: Level::Accepted, index: None });
         drop(self.shared.ledger.append(draft, Level::Accepted));
@@ -291,9 +268,11 @@ impl Guard {
     }
 }
 
-impl Asked<'_> {
-    fn recorded(&self) -> record::Asked<'_> {
-        record::Asked { request: &self.request, facts: &self.facts, arguments: self.arguments }
+impl Case<'_> {
+    fn decided<'c>(&'c self, judgement: &'c Judgement) -> Decided<'c> {
+        let Asked { request, facts, arguments, .. } = &self.asked;
+        let asked = record::Asked { request, facts, arguments: *arguments };
+        Decided { call: self.id, attempt: self.attempt, asked, judgement }
     }
 }
 
@@ -301,16 +280,14 @@ impl Asked<'_> {
 const MESSAGE_LIMITS: CallLimits =
     CallLimits { rate_per_min: 60_000, concurrency: 4_096, ..CallLimits::DEFAULT };
 
-type Unfit<'a> = (Box<Asked<'a>>, Box<Reason>);
-
-/// Turns an attempt into a request with facts, or says which check outside the policies refuses it.
+/// Turns an attempt into a request with facts, and says which check outside the policies refuses it.
 fn gather<'a>(
     attempt: &Attempt<'a>,
     live: &Live,
     policies: &ActivePolicies,
     tool: Option<Arc<Tool>>,
     calls: u64,
-) -> Result<Asked<'a>, Unfit<'a>> {
+) -> (Asked<'a>, Option<Reason>) {
     let opening = &live.session.opening;
     let mut context = Context {
         purpose: opening.purpose.clone(),
@@ -349,11 +326,7 @@ fn gather<'a>(
     let facts =
         Facts { session: Some(session), ambiguous, supported: supported(&live.session), region: None };
     let request = Request { chain: opening.chain.clone(), action, resource, context };
-    let asked = Asked { request, facts, arguments, tool, limits };
-    match unfit {
-        None => Ok(asked),
-        Some(reason) => Err((Box::new(asked), Box::new(reason))),
-    }
+    (Asked { request, facts, arguments, tool, limits }, unfit)
 }
 
 /// The request and facts of an attempt whose arguments do not count; `None` when it is refused
@@ -370,11 +343,7 @@ pub(crate) fn gather_visible(
     {
         return None;
     }
-    let asked = match gather(attempt, live, policies, tool, 0) {
-        Ok(asked) => asked,
-        Err((asked, _)) => *asked,
-    };
-    let Asked { mut request, facts, .. } = asked;
+    let (Asked { mut request, facts, .. }, _) = gather(attempt, live, policies, tool, 0);
     request.context.args.clear();
     Some((request, facts))
 }
@@ -509,7 +478,8 @@ pub(crate) fn builtin(rule: &'static str, message: &str) -> Reason {
     }
 }
 
-fn refuse(policies: &ActivePolicies, reason: Reason) -> Judgement {
+/// The judgement of a check outside the policies.
+fn refused(policies: &ActivePolicies, reason: Reason) -> Judgement {
     Judgement {
         verdict: Verdict::Deny,
         reasons: vec![reason],
@@ -521,7 +491,7 @@ fn refuse(policies: &ActivePolicies, reason: Reason) -> Judgement {
 /// A refusal when the state store itself does not answer.
 fn unrecorded(id: CallId, attempt: &Attempt<'_>, policies: &ActivePolicies, down: &StoreDown) -> Denial {
     let reason = builtin("cordon:state", &format!("{down}, and without state nothing runs"));
-    Denial { call: id, what: name_of(attempt).into(), judgement: refuse(policies, reason), receipt: None }
+    Denial { call: id, what: name_of(attempt).into(), judgement: refused(policies, reason), receipt: None }
 }
 
 #[cfg(test)]
