@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cordon_ledger::{
     Body, Checkpoint, FRAME_BYTES_MAX, Frontier, Kind, Link, LogKey, Placed, Replay, SessionStep, Sessions,
@@ -11,12 +12,14 @@ use cordon_ledger::{
 
 use super::append::{AppendError, Slot};
 use super::disk::DiskFile;
-use super::engine::{LedgerError, Shared, Waiting};
+use super::engine::{LedgerError, Queue, Shared, Waiting};
 use super::head::{Head, HeadFile};
 use super::segment::Segment;
 
 /// Records in one frame.
 const FRAME_RECORDS_MAX: usize = 65_536;
+/// How long a record that no one waits for may wait for company.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// Writes frames.
 pub(super) struct Committer {
@@ -105,12 +108,9 @@ impl Committer {
 
     /// Moves what waits, as far as it fits into one frame, into the batch; false when closed and empty.
     fn take(&self, batch: &mut Batch) -> bool {
-        let mut queue = self.shared.lock_queue();
-        while queue.waiting.is_empty() {
-            if queue.stopped.is_some() {
-                return false;
-            }
-            queue = self.shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.await_due();
+        if queue.waiting.is_empty() {
+            return false;
         }
         batch.slots.clear();
         batch.bytes = 0;
@@ -132,7 +132,32 @@ impl Committer {
             }
         }
         queue.bytes = queue.bytes.saturating_sub(batch.bytes);
+        // What did not fit is due at once.
+        queue.awaited = !queue.waiting.is_empty();
         true
+    }
+
+    /// Waits for a frame to be due: a record is awaited, much is waiting, the oldest has lingered, or
+    /// the log is closed.
+    ///
+    /// A record that no one waits for (a result, a refusal) joins the frame of the next that is awaited;
+    /// a frame of its own would stand in that one's way.
+    fn await_due(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = self.shared.lock_queue();
+        while !queue.is_due() {
+            if queue.attended {
+                let lingered = self.shared.queued.wait_timeout_while(queue, LINGER, |queue| !queue.is_due());
+                let (woken, lingered) = lingered.unwrap_or_else(PoisonError::into_inner);
+                queue = woken;
+                if lingered.timed_out() && !queue.waiting.is_empty() {
+                    break;
+                }
+                queue.attended &= !lingered.timed_out();
+            } else {
+                queue = self.shared.queued.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        queue
     }
 
     /// Makes a batch durable under a signed checkpoint, then tells those who wait.

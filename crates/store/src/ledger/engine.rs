@@ -28,6 +28,8 @@ use crate::system::SystemRandom;
 const WAITING_MAX: usize = 65_536;
 /// Bytes that may wait to be written.
 const WAITING_BYTES_MAX: u64 = 128 << 20;
+/// Bytes that make a frame even if no one waits for them.
+const LINGER_BYTES: u64 = 1 << 20;
 
 /// What a log is opened with.
 #[derive(Clone)]
@@ -222,9 +224,14 @@ pub(super) struct Shared {
 }
 
 /// What waits to be written.
+#[derive(Default)]
 pub(super) struct Queue {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) bytes: u64,
+    /// Whether someone waits for one of these records, so that the next frame is due now.
+    pub(super) awaited: bool,
+    /// Whether the committer looks by itself before long.
+    pub(super) attended: bool,
     /// Why nothing more is taken.
     pub(super) stopped: Option<AppendError>,
 }
@@ -236,6 +243,13 @@ pub(super) struct Waiting {
     pub(super) slot: Option<Arc<Slot>>,
     /// The key that signs from the next frame on.
     pub(super) rotate: Option<Box<LogKey>>,
+}
+
+impl Queue {
+    /// Whether the next frame is written now, rather than with the next record that is awaited.
+    pub(super) fn is_due(&self) -> bool {
+        self.awaited || self.bytes >= LINGER_BYTES || self.stopped.is_some()
+    }
 }
 
 impl Waiting {
@@ -276,7 +290,7 @@ impl Engine {
         let head_sync = head.syncer()?;
 
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { waiting: VecDeque::new(), bytes: 0, stopped: None }),
+            queue: Mutex::new(Queue::default()),
             queued: Condvar::new(),
             committed: Mutex::new(Committed {
                 signed: replay.signed().copied(),
@@ -391,10 +405,14 @@ impl Engine {
                 return Err(AppendError::Full { waiting: queue.waiting.len() });
             }
             queue.bytes = queue.bytes.saturating_add(bytes);
-            let was_empty = queue.waiting.is_empty();
+            let was_due = queue.is_due();
+            queue.awaited |= waiting.slot.is_some();
             queue.waiting.push_back(waiting);
+            // The committer wakes for what is due, and once to attend to what is not.
+            let wakes = queue.is_due() && !was_due || !queue.attended;
+            queue.attended = true;
             drop(queue);
-            if was_empty {
+            if wakes {
                 self.shared.queued.notify_one();
             }
         }

@@ -285,6 +285,27 @@ fn counters_have_no_gaps_under_many_appenders() {
 }
 
 #[test]
+fn what_no_one_waits_for_joins_the_next_frame_and_alone_is_written_soon() {
+    let log = Log::new();
+    let (engine, _) = log.open();
+    for n in 0..10 {
+        drop(engine.append(decision(n), Level::Accepted));
+        engine.append(decision(n), Level::Durable).wait().unwrap();
+    }
+    drop(engine.append(decision(10), Level::Accepted));
+    let began = std::time::Instant::now();
+    while engine.size() < 1 + 20 + 1 {
+        assert!(began.elapsed().as_secs() < 10, "a record that is alone was never written");
+        std::thread::yield_now();
+    }
+    drop(engine);
+    let report = log.verify();
+    assert!(report.holds(), "{:?}", report.problems);
+    // One frame each for the first record, the ten pairs and the last; a slow machine may split some.
+    assert!(report.frames < 1 + 20 + 1, "{} frames for 11 awaited records", report.frames);
+}
+
+#[test]
 fn an_administrative_change_names_its_digests_and_seals_its_author() {
     let log = Log::new();
     let (engine, _) = log.open();
