@@ -18,7 +18,7 @@ use crate::attempt::{Attempt, Operation};
 use crate::binding::binding;
 use crate::denial::{Denial, Held};
 use crate::guard::{ActivePolicies, Guard, Live, supported};
-use crate::observe::{Inner, Pending};
+use crate::observe::{Inner, Pending, ResultTerms};
 use crate::permit::Permit;
 use crate::ports::{Draw, Shown, StoreDown};
 use crate::record::{self, Decided};
@@ -229,8 +229,7 @@ impl Guard {
             call: *id,
             trace: attempt.trace,
             receipt,
-            limits: asked.limits,
-            tool: asked.tool.clone(),
+            terms: ResultTerms { tool: asked.tool.clone(), limits: asked.limits },
             slot: Some(slot),
             sent: false,
         });

@@ -28,7 +28,7 @@ pub use authorize::Outcome;
 pub use denial::{Denial, Held};
 pub use evaluate::Evaluated;
 pub use guard::{ActivePolicies, Guard, GuardError, GuardLimits, Ports};
-pub use observe::{Failure, Pending, Release, ResultKind, ResultSeen};
+pub use observe::{Failure, Pending, Release, ResultKind, ResultSeen, ResultTerms};
 pub use permit::Permit;
 pub use record::AdminAct;
 pub use session::{Opening, Session};

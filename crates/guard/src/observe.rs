@@ -28,10 +28,16 @@ pub(crate) struct Inner {
     pub(crate) call: CallId,
     pub(crate) trace: Trace,
     pub(crate) receipt: Receipt,
-    pub(crate) limits: CallLimits,
-    pub(crate) tool: Option<Arc<Tool>>,
+    pub(crate) terms: ResultTerms,
     pub(crate) slot: Option<Slot>,
     pub(crate) sent: bool,
+}
+
+/// What a call's result must satisfy before it is shown, whichever message brings it.
+#[derive(Debug, Clone)]
+pub struct ResultTerms {
+    pub(crate) tool: Option<Arc<Tool>>,
+    pub(crate) limits: CallLimits,
 }
 
 /// Why a call has no result.
@@ -126,7 +132,7 @@ impl Pending {
         let Some(inner) = self.inner.take() else {
             return Release::Withhold { why: "the call was already settled".into() };
         };
-        let (release, schema_held) = inner.examine(&seen);
+        let (release, schema_held) = inner.terms.check(&seen);
         inner.record(Outcome::Result {
             digest: Digest::of(seen.bytes),
             bytes: seen.bytes.len() as u64,
@@ -168,8 +174,20 @@ impl Pending {
         self.inner.as_ref().map_or(&NONE, |inner| &inner.receipt)
     }
 
+    /// What its result must satisfy.
+    pub fn terms(&self) -> Option<ResultTerms> {
+        self.inner.as_ref().map(|inner| inner.terms.clone())
+    }
+
+    /// Holds its result to the terms of an earlier call, whose result it brings.
+    pub fn adopt(&mut self, terms: &ResultTerms) {
+        if let Some(inner) = &mut self.inner {
+            inner.terms = terms.clone();
+        }
+    }
+
     pub(crate) fn limits(&self) -> CallLimits {
-        self.inner.as_ref().map_or(CallLimits::DEFAULT, |inner| inner.limits)
+        self.inner.as_ref().map_or(CallLimits::DEFAULT, |inner| inner.terms.limits)
     }
 }
 
@@ -182,9 +200,14 @@ impl Drop for Pending {
     }
 }
 
-impl Inner {
+impl ResultTerms {
+    /// Whether a result may be shown. Nothing is recorded.
+    pub fn examine(&self, seen: &ResultSeen<'_>) -> Release {
+        self.check(seen).0
+    }
+
     /// Whether the result may be shown, and whether its schema held (`None`: there is none to hold).
-    fn examine(&self, seen: &ResultSeen<'_>) -> (Release, Option<bool>) {
+    fn check(&self, seen: &ResultSeen<'_>) -> (Release, Option<bool>) {
         if seen.bytes.len() > self.limits.result_bytes_max as usize {
             let why = format!("the result is larger than {} bytes", self.limits.result_bytes_max);
             return (Release::Withhold { why: why.into() }, None);
@@ -208,9 +231,11 @@ impl Inner {
             }
         }
     }
+}
 
+impl Inner {
     fn record(self, outcome: Outcome) {
-        let Self { shared, session, call, trace, receipt, slot, tool: _, limits: _, sent: _ } = self;
+        let Self { shared, session, call, trace, receipt, slot, terms: _, sent: _ } = self;
         drop(slot);
         let draft = record::result(&shared, &session, call, trace, &receipt, &outcome);
         // Its place in the order is fixed; nobody waits for it, and a dead ledger already stops permits.

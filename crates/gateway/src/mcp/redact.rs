@@ -34,8 +34,20 @@ const MASK: &str = "\"***\"";
 const NESTING_MAX: u8 = 4;
 
 /// Members of content whose text says what a part is and carries none of it.
-const HARMLESS: &[&str] =
-    &["type", "role", "mimeType", "uri", "resultType", "cacheScope", "lastModified", "audience"];
+const HARMLESS: &[&str] = &[
+    "type",
+    "role",
+    "mimeType",
+    "uri",
+    "resultType",
+    "cacheScope",
+    "lastModified",
+    "audience",
+    "taskId",
+    "status",
+    "createdAt",
+    "lastUpdatedAt",
+];
 
 impl Veil {
     /// The fields that these obligations hide.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cordon_core::{Digest, SessionId, Timestamp};
-use cordon_guard::Pending;
+use cordon_core::{Digest, Obligation, SessionId, Timestamp};
+use cordon_guard::{Pending, ResultTerms};
 
 use super::child::SpawnError;
 use super::options::{DoorLimits, InvalidOptions, ServerOptions, UpstreamOptions};
@@ -63,32 +63,46 @@ impl Server {
     }
 }
 
-/// Which session each task belongs to.
+/// Which session each task belongs to, and what its result owes to the call that made it.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks(Mutex<HashMap<Box<str>, (SessionId, Timestamp)>>);
+pub(crate) struct Tasks(Mutex<HashMap<Box<str>, Task>>);
+
+#[derive(Debug)]
+struct Task {
+    owner: SessionId,
+    at: Timestamp,
+    owed: Arc<Owed>,
+}
+
+/// What a call asks of its result, also of one that comes later and by another request.
+#[derive(Debug)]
+pub(crate) struct Owed {
+    pub(crate) terms: Option<ResultTerms>,
+    pub(crate) obligations: Arc<[Obligation]>,
+}
 
 /// Most tasks whose owner is remembered; the oldest are forgotten, and then nobody's.
 const TASKS_MAX: usize = 16_384;
 
 impl Tasks {
-    /// Remembers that `task` belongs to `session`; false if it is somebody else's.
-    pub(crate) fn claim(&self, task: &str, session: SessionId, now: Timestamp) -> bool {
+    /// Remembers a new task of `session`; false if another call made it.
+    pub(crate) fn claim(&self, task: &str, session: SessionId, now: Timestamp, owed: Arc<Owed>) -> bool {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((owner, _)) = tasks.get(task) {
-            return *owner == session;
+        if tasks.contains_key(task) {
+            return false;
         }
         if tasks.len() >= TASKS_MAX {
-            let oldest = tasks.iter().min_by_key(|(_, (_, at))| *at).map(|(task, _)| task.clone());
-            oldest.map(|task| tasks.remove(&task));
+            let oldest = tasks.iter().min_by_key(|(_, task)| task.at).map(|(id, _)| id.clone());
+            oldest.map(|id| tasks.remove(&id));
         }
-        tasks.insert(task.into(), (session, now));
+        tasks.insert(task.into(), Task { owner: session, at: now, owed });
         true
     }
 
-    /// Whether `task` is known to belong to `session`.
-    pub(crate) fn owns(&self, task: &str, session: SessionId) -> bool {
+    /// What the result of a task owes, if the task is known to belong to `session`.
+    pub(crate) fn owed(&self, task: &str, session: SessionId) -> Option<Arc<Owed>> {
         let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.get(task).is_some_and(|(owner, _)| *owner == session)
+        tasks.get(task).filter(|task| task.owner == session).map(|task| Arc::clone(&task.owed))
     }
 }
 
@@ -138,9 +152,12 @@ mod tests {
         let tasks = Tasks::default();
         let (a, b) = (SessionId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
         let now = Timestamp::default();
-        assert!(!tasks.owns("t", a));
-        assert!(tasks.claim("t", a, now) && tasks.claim("t", a, now));
-        assert!(!tasks.claim("t", b, now));
-        assert!(tasks.owns("t", a) && !tasks.owns("t", b));
+        let owed = || Arc::new(Owed { terms: None, obligations: Arc::from([]) });
+        assert!(tasks.owed("t", a).is_none());
+        assert!(tasks.claim("t", a, now, owed()));
+        assert!(!tasks.claim("t", b, now, owed()));
+        // A second call cannot put its own, laxer terms on the first one's task.
+        assert!(!tasks.claim("t", a, now, owed()));
+        assert!(tasks.owed("t", a).is_some() && tasks.owed("t", b).is_none());
     }
 }

@@ -40,6 +40,38 @@ async fn a_field_is_redacted_everywhere_or_nothing_is_shown() {
 }
 
 #[tokio::test]
+async fn a_result_that_comes_through_a_task_is_redacted_as_its_call_demands() {
+    let world = obliged("@obligation(\"redact\") @fields(\"ssn\")");
+    let (mut client, mut server) = world.play("s").await;
+    client.ask("tools/call", json!({"name": "t", "arguments": {}})).await;
+    server.list(&["t"]).await;
+    server.serve("tools/call", json!({"task": {"taskId": "T1", "status": "working"}})).await;
+    assert_eq!(client.next().await["result"]["task"]["taskId"], "T1");
+    let mut result = text(r#"{"ssn":"1","name":"a"}"#);
+    result["structuredContent"] = json!({"ssn": "1", "name": "a"});
+    client.ask("tasks/result", json!({"taskId": "T1"})).await;
+    server.serve("tasks/result", result.clone()).await;
+    let shown = client.next().await;
+    assert_eq!(shown["result"]["structuredContent"], json!({"name": "a"}));
+    assert_eq!(shown["result"]["content"][0]["text"], r#"{"name":"a"}"#);
+    client.ask("tasks/get", json!({"taskId": "T1"})).await;
+    let done = json!({"taskId": "T1", "status": "completed", "result": result});
+    server.serve("tasks/get", done.clone()).await;
+    assert_eq!(client.next().await["result"]["result"]["structuredContent"], json!({"name": "a"}));
+    // News and lists bring no results past the call's obligations, and news without one pass.
+    let news = |params| {
+        json!({"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": params}).to_string()
+    };
+    server.send(&news(done.clone())).await;
+    assert!(client.is_quiet().await);
+    server.send(&news(json!({"taskId": "T1", "status": "completed"}))).await;
+    assert_eq!(client.next().await["params"]["status"], "completed");
+    client.ask("tasks/list", json!({})).await;
+    server.serve("tasks/list", json!({"tasks": [done]})).await;
+    assert!(error(&client.next().await).1.contains("carries a result"));
+}
+
+#[tokio::test]
 async fn a_result_larger_than_it_may_be_is_withheld() {
     let world = obliged("@obligation(\"max_bytes\") @limit(\"200\")");
     let (mut client, mut server) = world.play("s").await;

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use cordon_core::{Obligation, ObligationKind};
-use cordon_guard::{Release, ResultKind, ResultSeen};
-use cordon_wire::mcp::{Era, ListKind, Message, Method, Operation, Outcome, RequestId, Version, reply};
+use cordon_core::json::Node;
+use cordon_core::{Obligation, ObligationKind, join_obligations};
+use cordon_guard::{Pending, Release, ResultKind, ResultSeen};
+use cordon_wire::mcp::{
+    Era, ListKind, Message, Method, Operation, Outcome, RequestId, Target, Version, reply,
+};
 
 use super::flights::Ticket;
 use super::judge::{Question, Waiting};
 use super::request::state_key;
 use super::{Inner, Reply, Stop, log};
 use crate::mcp::redact::Veil;
-use crate::mcp::server;
+use crate::mcp::server::{self, Owed};
 use crate::mcp::upstream::UpstreamError;
 
 /// What an answer answers.
@@ -33,8 +36,10 @@ impl Inner {
         answer: Message,
     ) -> Result<Reply, Stop> {
         let Landed { operation, era, id, .. } = *landed;
-        let Some(pending) = ticket.land() else { return Err(Stop::Silent) };
+        let Some(mut pending) = ticket.land() else { return Err(Stop::Silent) };
         let entry = pending.receipt().id;
+        let owed = me.owed(landed, &mut pending);
+        let landed = &Landed { obligations: &owed.obligations, ..*landed };
         let outcome = match Outcome::of(&answer, operation.method(), era) {
             Ok(outcome) => outcome,
             Err(refusal) => {
@@ -47,8 +52,9 @@ impl Inner {
             Outcome::Complete { is_error, structured } => {
                 ResultSeen { bytes: answer.bytes(), structured: *structured, kind: ResultKind::of(*is_error) }
             }
+            Outcome::Task { result, .. } => seen_of_task(answer.bytes(), *result),
             // Not the result itself: no output schema describes it.
-            Outcome::InputRequired { .. } | Outcome::Task { .. } => {
+            Outcome::InputRequired { .. } => {
                 ResultSeen { bytes: answer.bytes(), structured: None, kind: ResultKind::Interim }
             }
             Outcome::Error { .. } => {
@@ -58,7 +64,7 @@ impl Inner {
         if let Release::Withhold { why } = pending.observe(seen) {
             return Err(withheld(id, &why, &entry.to_string()));
         }
-        me.decide_embedded(landed, &outcome, &entry.to_string()).await?;
+        me.decide_embedded(landed, &outcome, &owed, &entry.to_string()).await?;
         me.learn(operation.method(), &answer);
         let answer = me.filter(landed, answer).await?;
         let answer = me.carry_out(landed, answer).map_err(|why| withheld(id, &why, &entry.to_string()))?;
@@ -70,20 +76,45 @@ impl Inner {
         Ok(Reply { bytes: answer.into_bytes().into_vec(), status })
     }
 
+    /// What an answer owes: to its own request, and if it is about a task, to the call that made it.
+    fn owed(&self, landed: &Landed<'_>, pending: &mut Pending) -> Arc<Owed> {
+        let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
+        let earlier = match landed.operation.target() {
+            Target::Task(task) => self.server.tasks.owed(task, session),
+            _ => None,
+        };
+        let Some(earlier) = earlier else {
+            return Arc::new(Owed { terms: pending.terms(), obligations: landed.obligations.into() });
+        };
+        if let Some(terms) = &earlier.terms {
+            pending.adopt(terms);
+        }
+        if landed.obligations.is_empty() {
+            return earlier;
+        }
+        let both = landed.obligations.iter().chain(&*earlier.obligations).cloned();
+        Arc::new(Owed { terms: earlier.terms.clone(), obligations: join_obligations(both).into() })
+    }
+
     /// Decides everything that a result asks of the client; one refusal refuses the result.
     async fn decide_embedded(
         &self,
         landed: &Landed<'_>,
         outcome: &Outcome<'_>,
+        owed: &Arc<Owed>,
         entry: &str,
     ) -> Result<(), Stop> {
         let Landed { message, operation, id, .. } = *landed;
         let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
         let now = self.guard.now();
         if let Outcome::Task { id: task, .. } = outcome {
-            // A server that gives one session's task to another would let it read and cancel it.
-            if !self.server.tasks.claim(task, session, now) {
-                return Err(withheld(id, "it names a task of another session", entry));
+            let fits = match operation.target() {
+                Target::Task(asked) => **asked == **task,
+                // A server that gives one call's task to another would let it read and cancel it.
+                _ => self.server.tasks.claim(task, session, now, Arc::clone(owed)),
+            };
+            if !fits {
+                return Err(withheld(id, "it names a task of another call", entry));
             }
         }
         let mut pending = Vec::with_capacity(outcome.requests().len());
@@ -123,7 +154,6 @@ impl Inner {
                     pending.observe(ResultSeen { bytes: b"", structured: None, kind: ResultKind::Complete });
             }
         }
-        let _ = operation;
         Ok(())
     }
 
@@ -155,13 +185,16 @@ impl Inner {
     fn own_tasks(&self, answer: Message, id: &RequestId) -> Result<Message, Stop> {
         let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
         let tasks = answer.result().and_then(|result| result.get("tasks"));
-        let foreign = tasks.map_or(&[][..], |tasks| tasks.items()).iter().any(|task| {
-            !task
-                .get("taskId")
-                .and_then(|id| id.as_text())
-                .is_some_and(|task| self.server.tasks.owns(task, session))
+        let unfit = tasks.map_or(&[][..], |tasks| tasks.items()).iter().find_map(|task| {
+            let named = task.get("taskId").and_then(|id| id.as_text());
+            let own = named.is_some_and(|task| self.server.tasks.owed(task, session).is_some());
+            match (own, task.get("result")) {
+                (false, _) => Some("it names tasks of other sessions"),
+                (true, Some(_)) => Some("it carries a result, which only an answer about its task may bring"),
+                (true, None) => None,
+            }
         });
-        if foreign { Err(withheld(id, "it names tasks of other sessions", "-")) } else { Ok(answer) }
+        unfit.map_or(Ok(answer), |why| Err(withheld(id, why, "-")))
     }
 
     /// Carries out the obligations that come after a call.
@@ -183,6 +216,23 @@ impl Inner {
             "it could not be redacted".to_owned()
         })
     }
+}
+
+/// An answer that is about a task: the result itself once it carries one.
+pub(super) fn seen_of_task<'r>(bytes: &'r [u8], result: Option<&'r Node>) -> ResultSeen<'r> {
+    let Some(result) = result else {
+        return ResultSeen { bytes, structured: None, kind: ResultKind::Interim };
+    };
+    let is_error = result.get("isError").and_then(Node::as_bool).unwrap_or_default();
+    ResultSeen { bytes, structured: result.get("structuredContent"), kind: ResultKind::of(is_error) }
+}
+
+/// Whether an obligation changes or bounds what a result may show.
+pub(super) const fn is_about_results(kind: &ObligationKind) -> bool {
+    matches!(
+        kind,
+        ObligationKind::Redact { .. } | ObligationKind::Mask { .. } | ObligationKind::MaxBytes { .. }
+    )
 }
 
 pub(super) fn withheld(id: &RequestId, why: &str, entry: &str) -> Stop {

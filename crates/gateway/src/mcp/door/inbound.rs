@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use cordon_core::json::Node;
+use cordon_guard::Release;
 use cordon_wire::mcp::{self, Era, Kind, Message, Method, Operation, Outcome, Sender, Splice, Target, reply};
 
+use super::answer::{is_about_results, seen_of_task};
 use super::flights::{Answer, Flight, Which};
 use super::judge::Question;
 use super::request::request_id;
@@ -73,8 +75,11 @@ impl Inner {
             Method::Progress => return self.progressed(message, via),
             Method::ToolsChanged => self.listed.changed(),
             Method::Cancelled => return self.withdrawn(message, via),
-            Method::TaskStatus | Method::TaskChanged if !self.is_own_task(message, &operation) => {
-                return log(format_args!("[{}] news of a task of another session is dropped", self.name()));
+            Method::TaskStatus | Method::TaskChanged if !self.is_fit_news(message, &operation) => {
+                return log(format_args!(
+                    "[{}] news of a task is dropped: the task is another session's, or they carry what an answer has to bring",
+                    self.name()
+                ));
             }
             _ => {}
         }
@@ -93,13 +98,24 @@ impl Inner {
         self.pass(message, via);
     }
 
-    fn is_own_task(&self, message: &Message, operation: &Operation) -> bool {
+    /// Whether news are of this session's task and carry nothing past a decision: no questions to the
+    /// client, and no result that the task's call would not let through as it is.
+    fn is_fit_news(&self, message: &Message, operation: &Operation) -> bool {
         let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
         let Target::Task(task) = operation.target() else { return false };
-        // News that carry questions to the client would carry them past every decision.
-        let asks = matches!(operation.method(), Method::TaskChanged)
-            && Outcome::of_task_notification(message).map_or(true, |outcome| !outcome.requests().is_empty());
-        self.server.tasks.owns(task, session) && !asks
+        let Some(owed) = self.server.tasks.owed(task, session) else { return false };
+        let Ok(outcome) = Outcome::of_task_notification(message) else {
+            return operation.method() == Method::TaskStatus && message.param("result").is_none();
+        };
+        let (Outcome::Task { result, .. }, true) = (&outcome, outcome.requests().is_empty()) else {
+            return false;
+        };
+        result.is_none_or(|result| {
+            let passes = owed.terms.as_ref().is_none_or(|terms| {
+                terms.examine(&seen_of_task(message.bytes(), Some(result))) == Release::Pass
+            });
+            passes && owed.obligations.iter().all(|obligation| !is_about_results(&obligation.kind))
+        })
     }
 
     /// Progress reaches only the request whose token it carries.

@@ -155,7 +155,7 @@ impl Inner {
         }
         let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
         match operation.target() {
-            Target::Task(task) if !self.server.tasks.owns(task, session) => {
+            Target::Task(task) if self.server.tasks.owed(task, session).is_none() => {
                 let text = format!("there is no task `{}` in this session", task.escape_debug());
                 Err(Stop::invalid(Some(id), &text))
             }
