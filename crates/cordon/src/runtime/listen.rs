@@ -1,7 +1,9 @@
 //! The listeners: who calls is settled here, once; then the request goes to the part it is for.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,8 +27,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -241,34 +243,14 @@ impl Service {
 }
 
 /// Serves the socket until told to stop.
-pub(super) async fn on_socket(
-    service: Arc<Service>,
-    listener: UnixListener,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    accept_failed(&error).await;
-                    continue;
-                }
-            },
-            () = told(&mut stopped) => break,
-        };
-        while connections.try_join_next().is_some() {}
-        let Some(name) = peer(&stream) else { continue };
-        let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else { continue };
-        let busy = service.owner.clients.enter();
-        let serving = connection(Arc::clone(&service), Via::Socket(name), stream, busy, stopped.clone());
-        connections.spawn(async move {
-            serving.await;
-            drop(place);
-        });
-    }
-    let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+pub(super) async fn on_socket(service: Arc<Service>, listener: UnixListener, stopped: watch::Receiver<bool>) {
+    let accept = |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+    let (serving, until) = (Arc::clone(&service), stopped.clone());
+    let serve = move |stream, place| {
+        let name = peer(&stream)?;
+        Some(connection(Arc::clone(&serving), Via::Socket(name), stream, place, until.clone()))
+    };
+    serve_all(service, stopped, accept, serve).await;
 }
 
 /// Serves the network listener until told to stop.
@@ -276,13 +258,47 @@ pub(super) async fn on_network(
     service: Arc<Service>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
+    let accept = |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+    let (serving, until) = (Arc::clone(&service), stopped.clone());
+    let serve = move |stream: TcpStream, place| {
+        let _ = stream.set_nodelay(true);
+        let (service, stopped, tls) = (Arc::clone(&serving), until.clone(), tls.clone());
+        Some(async move {
+            match tls {
+                None => connection(service, Via::Network, stream, place, stopped).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = timeout(HEAD_PATIENCE, tls.accept(stream)).await {
+                        connection(service, Via::Network, stream, place, stopped).await;
+                    }
+                }
+            }
+        })
+    };
+    serve_all(service, stopped, accept, serve).await;
+}
+
+/// One client's place among those that may be connected.
+struct Place {
+    _busy: Busy,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves every stream that comes, each by itself, until told to stop.
+async fn serve_all<S, F>(
+    service: Arc<Service>,
+    mut stopped: watch::Receiver<bool>,
+    accept: impl Fn(&mut Context<'_>) -> Poll<std::io::Result<S>>,
+    serve: impl Fn(S, Place) -> Option<F>,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = poll_fn(&accept) => match accepted {
+                Ok(stream) => stream,
                 Err(error) => {
                     accept_failed(&error).await;
                     continue;
@@ -292,21 +308,11 @@ pub(super) async fn on_network(
         };
         while connections.try_join_next().is_some() {}
         // A client beyond the limit is dropped at once rather than kept waiting.
-        let Ok(place) = Arc::clone(&service.places).try_acquire_owned() else { continue };
-        let _ = stream.set_nodelay(true);
-        let busy = service.owner.clients.enter();
-        let (service, stopped, tls) = (Arc::clone(&service), stopped.clone(), tls.clone());
-        connections.spawn(async move {
-            match tls {
-                None => connection(service, Via::Network, stream, busy, stopped).await,
-                Some(tls) => {
-                    if let Ok(Ok(stream)) = timeout(HEAD_PATIENCE, tls.accept(stream)).await {
-                        connection(service, Via::Network, stream, busy, stopped).await;
-                    }
-                }
-            }
-            drop(place);
-        });
+        let Ok(permit) = Arc::clone(&service.places).try_acquire_owned() else { continue };
+        let place = Place { _busy: service.owner.clients.enter(), _permit: permit };
+        if let Some(serving) = serve(stream, place) {
+            connections.spawn(serving);
+        }
     }
     service.mcp.close().await;
     let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
@@ -322,7 +328,7 @@ async fn connection(
     service: Arc<Service>,
     via: Via,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    _busy: Busy,
+    _place: Place,
     mut stopped: watch::Receiver<bool>,
 ) {
     let answering = service_fn(move |request| {
