@@ -103,10 +103,15 @@ pub(crate) fn read_dir(root: &Path) -> Result<Files, FilesError> {
 
 /// Reads every file in a tar (POSIX.1-2001 ustar and pax, GNU long names).
 pub(crate) fn read_tar(path: &Path) -> Result<Files, FilesError> {
-    let failed = |source| FilesError::Io { doing: "read the tar", path: path.into(), source };
     // The limit covers headers and padding too: nothing unbounded is read from a file.
     let most = (SOURCE_BYTES_MAX as u64).saturating_mul(2);
-    let mut archive = tar::Archive::new(open(path)?.take(most));
+    unpack(open(path)?.take(most), path)
+}
+
+/// Takes a tar apart that was found at `path`.
+pub(crate) fn unpack(tar: impl Read, path: &Path) -> Result<Files, FilesError> {
+    let failed = |source| FilesError::Io { doing: "read the tar", path: path.into(), source };
+    let mut archive = tar::Archive::new(tar);
     let mut intake = Intake::new(path);
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
@@ -123,20 +128,25 @@ pub(crate) fn read_tar(path: &Path) -> Result<Files, FilesError> {
     Ok(intake.files)
 }
 
-/// Writes the files as a tar that is the same for the same files: sorted, no owner, no times.
-pub(crate) fn write_tar(path: &Path, files: &Files) -> Result<(), FilesError> {
+/// The files as a tar that is the same for the same files: sorted, no owner, no times.
+pub(crate) fn pack(files: &Files) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut tar = tar::Builder::new(&mut bytes);
-    let failed = |source| FilesError::Io { doing: "write the tar", path: path.into(), source };
     for (name, content) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, &**name, &**content).map_err(failed)?;
+        tar.append_data(&mut header, &**name, &**content)?;
     }
-    tar.finish().map_err(failed)?;
+    tar.finish()?;
     drop(tar);
-    replace(path, &bytes)
+    Ok(bytes)
+}
+
+/// Writes the files as a tar ([`pack`]).
+pub(crate) fn write_tar(path: &Path, files: &Files) -> Result<(), FilesError> {
+    let failed = |source| FilesError::Io { doing: "write the tar", path: path.into(), source };
+    replace(path, &pack(files).map_err(failed)?)
 }
 
 /// Writes the signed envelope into a bundle directory.

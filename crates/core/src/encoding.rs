@@ -1,6 +1,9 @@
 //! Requests and facts as deterministic CBOR and back, so that a recorded decision can be replayed.
 //!
-//! Maps have integer keys; the registry is `spec/request.md`. Decoding refuses unknown keys and types.
+//! Maps have integer keys; the registry is `spec/request.md`. Judgements are only written: a replay
+//! compares the bytes of two and reads neither. Decoding refuses unknown keys and types.
+
+mod judgement;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -270,7 +270,7 @@ impl Guard {
 impl Case<'_> {
     fn decided<'c>(&'c self, judgement: &'c Judgement) -> Decided<'c> {
         let Asked { request, facts, arguments, .. } = &self.asked;
-        let asked = record::Asked { request, facts, arguments: *arguments };
+        let asked = record::Asked { request, facts, arguments: *arguments, now: self.now };
         Decided { call: self.id, attempt: self.attempt, asked, judgement }
     }
 }

@@ -17,6 +17,7 @@ mod permit;
 pub mod policy;
 pub mod ports;
 mod record;
+pub mod replay;
 mod session;
 mod throttle;
 mod tools;

@@ -18,6 +18,7 @@ use crate::Session;
 use crate::attempt::{Attempt, Trace};
 use crate::guard::{ActivePolicies, Live, Shared};
 use crate::observe::{Failure, ResultKind};
+use crate::replay;
 use crate::tools::Change;
 
 /// The tenant of records that belong to the node itself.
@@ -74,6 +75,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) request: &'a Request,
     pub(crate) facts: &'a Facts,
     pub(crate) arguments: Option<&'a Node>,
+    /// When they were asked; a judgement depends on it.
+    pub(crate) now: Timestamp,
 }
 
 /// One judged attempt.
@@ -159,9 +162,9 @@ pub(crate) fn evaluated(
     judgement: &Judgement,
     now: Timestamp,
 ) -> Draft {
-    let asked = Asked { request, facts, arguments: None };
+    let asked = Asked { request, facts, arguments: None, now };
     let draft = Draft::new(shared.record_id(now), now, request.resource.tenant.clone(), Kind::Decision);
-    judged(unobserved(draft), policies, asked, judgement, "answered", now)
+    judged(unobserved(draft), policies, asked, judgement, "answered")
         .with(FieldId::Span, Span { phase: "decide", id: None })
         .with(FieldId::ExecutionGraph, ExecutionGraph::default())
         .with(FieldId::ToolInvocation, Cbor::map([(1, request.context.args.to_cbor())]))
@@ -211,7 +214,7 @@ fn decision(
     let draft = traced(draft, attempt.trace);
     let model = (!opening.model.is_empty()).then(|| opening.model.to_cbor());
     let draft = draft.with_or(FieldId::ModelVersion, model, AbsentReason::NotProvided);
-    judged(unobserved(draft), policies, *asked, judgement, enforced, now)
+    judged(unobserved(draft), policies, *asked, judgement, enforced)
 }
 
 /// The fields that every judgement has, wherever it was asked for.
@@ -221,9 +224,8 @@ fn judged(
     asked: Asked<'_>,
     judgement: &Judgement,
     enforced: &'static str,
-    now: Timestamp,
 ) -> Draft {
-    let Asked { request, facts, .. } = asked;
+    let Asked { request, facts, now, .. } = asked;
     let classes = request.action.classes().iter().map(ToString::to_string);
     let markings = request.resource.markings.iter().map(|marking| marking.as_str().to_owned());
     let obligations = judgement.obligations.iter().map(|obligation| obligation.kind.name().to_owned());
@@ -241,7 +243,7 @@ fn judged(
         .with(FieldId::Reasons, RuleReason::all(judgement))
         .with(FieldId::Messages, texts(messages))
         .with(FieldId::Obligations, texts(obligations))
-        .attach(Cbor::map([(0, request.to_cbor()), (1, facts.to_cbor()), (2, now.as_micros().into())]))
+        .attach(replay::attachment(request, facts, now, judgement))
 }
 
 fn signature(policies: &ActivePolicies) -> SignatureState {

@@ -20,6 +20,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 /// ledger/       the log
 /// ledger.head   what the log signed last
 /// tools/        definitions of the tools that were accepted (sealed)
+/// bundles/      every bundle that was in force, by its digest (sealed)
 /// tokens/       bearer tokens: operator, pep, agent
 /// owner.log     what an owner that nobody watches has to say
 /// ```
@@ -135,6 +136,11 @@ impl DataDir {
     /// Sealed definitions of the tools that were accepted.
     pub fn definitions(&self) -> PathBuf {
         self.path.join("tools")
+    }
+
+    /// Sealed files of every bundle that was in force.
+    pub fn bundles(&self) -> PathBuf {
+        self.path.join("bundles")
     }
 
     /// The token files' directory.

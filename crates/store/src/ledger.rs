@@ -26,6 +26,6 @@ pub use append::{Append, AppendError};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use engine::{Engine, LedgerError, MissingHead, Opened, Options, Recovery};
 pub use head::{Head, HeadError};
-pub use read::{Filter, ReadError, Shown, ShownValue, checkpoint, log_key, prove, show};
+pub use read::{Filter, ReadError, Shown, ShownValue, checkpoint, log_key, prove, show, visit};
 pub use seal::{OpeningKey, SealError};
 pub use verify::{Problem, Report, VerifyOptions, verify};

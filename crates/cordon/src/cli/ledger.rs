@@ -1,7 +1,8 @@
 //! `cordon ledger`: what a log's files prove, without any server.
 
-mod field;
+pub(super) mod field;
 mod prove;
+mod replay;
 mod show;
 mod verify;
 
@@ -14,6 +15,7 @@ use cordon_store::ledger::{OpeningKey, ReadError};
 use super::failure::DENIED;
 use super::{Ended, Failure, Format, Global};
 use crate::config;
+use crate::runtime::archive::Archive;
 use crate::runtime::keys;
 use crate::term::{self, Tone};
 
@@ -33,6 +35,8 @@ enum LedgerCommand {
     Show(show::ShowArgs),
     /// Prove that an entry is in the log, as a text that anyone can check offline
     Prove(prove::ProveArgs),
+    /// Judge recorded decisions again and compare, offline
+    Replay(replay::ReplayArgs),
     /// Print the newest signed checkpoint, to keep elsewhere
     Checkpoint(prove::CheckpointArgs),
 }
@@ -43,25 +47,29 @@ pub(crate) fn run(args: LedgerArgs, global: &Global) -> Ended {
         LedgerCommand::Verify(args) => verify::run(&args, global),
         LedgerCommand::Show(args) => show::run(&args, global),
         LedgerCommand::Prove(args) => prove::run(&args, global),
+        LedgerCommand::Replay(args) => replay::run(&args, global),
         LedgerCommand::Checkpoint(args) => prove::checkpoint(&args, global),
     }
 }
 
 /// Where a log lies and what lies beside it.
-struct Place {
-    ledger: PathBuf,
+pub(super) struct Place {
+    /// The log's own directory.
+    pub(super) ledger: PathBuf,
     /// The head record, where it is known.
     head: Option<PathBuf>,
     /// The data directory's name, under which its keys are kept.
     id: Option<DataId>,
+    /// The bundles that were in force, where they are known.
+    bundles: Option<PathBuf>,
 }
 
 impl Place {
     /// The log that was named (a data directory or a log's own directory), else the configured one.
-    fn find(named: Option<&Path>, global: &Global) -> Result<Self, Failure> {
+    pub(super) fn find(named: Option<&Path>, global: &Global) -> Result<Self, Failure> {
         let data = match named {
             Some(dir) if dir.join("seg").is_dir() => {
-                return Ok(Self { ledger: dir.to_path_buf(), head: None, id: None });
+                return Ok(Self { ledger: dir.to_path_buf(), head: None, id: None, bundles: None });
             }
             Some(dir) => DataDir::at(dir),
             None => config::data_dir(global)?,
@@ -70,7 +78,7 @@ impl Place {
             return Err(Failure::new(format!("there is no log in `{}`", data.path().display())));
         }
         let head = Some(data.ledger_head()).filter(|head| head.exists());
-        Ok(Self { ledger: data.ledger(), head, id: data.known_id()? })
+        Ok(Self { ledger: data.ledger(), head, id: data.known_id()?, bundles: Some(data.bundles()) })
     }
 
     /// The log's public key, if this user keeps the private half.
@@ -80,16 +88,23 @@ impl Place {
     }
 
     /// The key that opens sealed values, if this user keeps it.
-    fn opening_key(&self) -> Result<Option<OpeningKey>, Failure> {
+    pub(super) fn opening_key(&self) -> Result<Option<OpeningKey>, Failure> {
         match self.id {
             Some(id) => Ok(keys::openings(&config::key_ring()?, id)?),
             None => Ok(None),
         }
     }
+
+    /// The bundles that were in force, if they lie beside the log and this user keeps their key.
+    pub(super) fn archive(&self) -> Result<Option<Archive>, Failure> {
+        let (Some(id), Some(dir)) = (self.id, &self.bundles) else { return Ok(None) };
+        let Some(key) = keys::state(&config::key_ring()?, id)? else { return Ok(None) };
+        Ok(Some(Archive::at(dir.clone(), key?)))
+    }
 }
 
 /// A log that cannot be read is no answer; what is read and wrong is an answer.
-fn unreadable(error: ReadError) -> Failure {
+pub(super) fn unreadable(error: ReadError) -> Failure {
     match error {
         error @ ReadError::Broken(_) => Failure::from(error).code("LEDGER-002").exit(DENIED),
         error => Failure::from(error),

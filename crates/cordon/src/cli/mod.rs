@@ -15,6 +15,8 @@ mod ledger;
 mod mcp;
 mod online;
 mod policy;
+mod progress;
+mod recorded;
 mod serve;
 mod session;
 mod tools;

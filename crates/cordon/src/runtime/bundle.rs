@@ -9,7 +9,7 @@ use cordon_guard::policy::{
 };
 use cordon_guard::ports::{Store, StoreDown};
 
-use crate::bundle_files::{self, FilesError};
+use crate::bundle_files::{self, Files, FilesError};
 use crate::config::Config;
 
 /// A bundle that may come into force.
@@ -25,6 +25,8 @@ pub(crate) struct Loaded {
     pub(crate) counts: Counts,
     /// What somebody should look at.
     pub(crate) warnings: Vec<Diagnostic>,
+    /// The bundle's files, envelope included, to be kept before it comes into force.
+    pub(crate) files: Files,
 }
 
 /// Why a bundle may not come into force.
@@ -101,7 +103,7 @@ impl Source {
         let last = store
             .last_epoch(BundleRole::Policy.as_str())?
             .map(|(epoch, digest)| LastAccepted { epoch, digest });
-        let bundle = Bundle::verify(files, &self.trust, BundleRole::Policy, last, now)
+        let bundle = Bundle::verify(files.clone(), &self.trust, BundleRole::Policy, last, now)
             .map_err(|error| LoadError::Refused { path: path.clone(), error })?;
         let compiled =
             bundle.activate().map_err(|error| LoadError::Unusable { path, error: Box::new(error) })?;
@@ -111,6 +113,7 @@ impl Source {
             expires: terms.expires,
             counts: compiled.policies.counts(),
             warnings: compiled.warnings,
+            files,
             policies: ActivePolicies { set: compiled.policies, epoch: Some(terms.epoch), signed: true },
         })
     }

@@ -67,6 +67,11 @@ pub(crate) fn state_or_new(
     Ok(SealingKey::new(&ring.secret_or_new(KeyRole::Seal, &format!("{id}.state"), random)?))
 }
 
+/// The key that seals state; `None` if there is none yet.
+pub(crate) fn state(ring: &KeyRing, id: DataId) -> Result<Option<Result<SealingKey, Unsealable>>, KeyError> {
+    found(ring.secret(KeyRole::Seal, &format!("{id}.state"))).map(|key| key.map(|key| SealingKey::new(&key)))
+}
+
 fn found<T>(key: Result<T, KeyError>) -> Result<Option<T>, KeyError> {
     match key {
         Ok(key) => Ok(Some(key)),

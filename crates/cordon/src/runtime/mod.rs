@@ -4,6 +4,7 @@
 //! [`listen`] and [`attach`] are its doors to the outside; [`start`] finds or starts it from another
 //! process; [`front`] is the other end of `cordon mcp`.
 
+pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod bundle;
 pub(crate) mod definitions;

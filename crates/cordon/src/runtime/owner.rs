@@ -16,6 +16,7 @@ use cordon_store::state::State;
 use cordon_store::system::{SystemClock, SystemRandom};
 use cordon_store::tokens::Tokens;
 
+use super::archive::Archive;
 use super::attach::Attaching;
 use super::bundle::{Loaded, Source};
 use super::definitions::Definitions;
@@ -46,6 +47,8 @@ pub(crate) struct Owner {
     pub(crate) tokens: Tokens,
     /// What accepted tools said about themselves.
     pub(crate) definitions: Definitions,
+    /// Every bundle that was in force.
+    archive: Archive,
     /// Private keys.
     pub(crate) ring: KeyRing,
     /// The MCP servers by name, configured or attached.
@@ -91,11 +94,13 @@ impl Owner {
         let store: Arc<dyn Store> =
             Arc::new(State::open(&data.state_file(), state_key()?, Arc::new(SystemRandom))?);
         let definitions = Definitions::open(data.definitions(), state_key()?)?;
+        let archive = Archive::at(data.bundles(), state_key()?);
         let tokens = Tokens::open(&data.tokens(), &SystemRandom)?;
 
         let source = Source::new(&config);
         let loaded = source.load(&*store, now).map_err(|error| Failure::from(error).code("BUNDLE-001"))?;
         warn(&loaded);
+        archive.keep(&loaded.files)?;
         let engine = Arc::new(open_ledger(&config, &ring, id, now)?);
         let recorder = Arc::new(Recorder::new(Arc::clone(&engine) as _));
         let ports = Ports {
@@ -126,6 +131,7 @@ impl Owner {
             recorder,
             tokens,
             definitions,
+            archive,
             ring,
             store,
             source,
@@ -154,6 +160,10 @@ impl Owner {
             Err(error) => return Err(self.refuse(author, &error.to_string()).await),
         };
         warn(&loaded);
+        // What cannot be kept cannot be judged again, so it does not come into force.
+        if let Err(error) = self.archive.keep(&loaded.files) {
+            return Err(self.refuse(author, &error.to_string()).await);
+        }
         let Loaded { policies, accepted, expires, counts, .. } = loaded;
         let (digest, now_in_force) = (policies.set.digest(), self.guard.policies());
         if digest != now_in_force.set.digest() || policies.epoch != now_in_force.epoch {

@@ -15,5 +15,6 @@ mod demo;
 mod held;
 mod offline;
 mod owner;
+mod replay;
 mod serve;
 mod world;

@@ -54,6 +54,11 @@ impl World {
         self.path(".cordon")
     }
 
+    /// Where the program keeps private keys in this world.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.root.path().join("home/config/cordon/keys")
+    }
+
     pub(crate) fn edit(&self, name: &str, change: impl FnOnce(String) -> String) {
         let text = fs::read_to_string(self.path(name)).unwrap();
         fs::write(self.path(name), change(text)).unwrap();

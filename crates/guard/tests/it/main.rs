@@ -4,5 +4,6 @@
 mod held;
 mod matrix;
 mod path;
+mod replay;
 mod results;
 mod support;

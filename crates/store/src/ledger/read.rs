@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use cordon_core::cbor::Cbor;
@@ -132,17 +133,43 @@ impl ShownValue {
 pub fn show(dir: &Path, filter: &Filter, key: Option<&OpeningKey>) -> Result<Vec<Shown>, ReadError> {
     let narrowed =
         filter.kind.is_some() || filter.session.is_some() || filter.call.is_some() || filter.record.is_some();
-    let mut from = filter.from;
+    let mut filter = *filter;
     if filter.newest && !narrowed {
         let end = size(dir)?.min(filter.before);
-        from = from.max(end.saturating_sub(filter.most as u64));
+        filter.from = filter.from.max(end.saturating_sub(filter.most as u64));
     }
     let mut found = VecDeque::new();
-    walk(dir, from, |seen| {
-        if seen.index >= filter.before || (!filter.newest && found.len() >= filter.most) {
+    if filter.newest {
+        visit(dir, &Filter { most: usize::MAX, ..filter }, key, |entry| {
+            found.push_back(entry);
+            if found.len() > filter.most {
+                found.pop_front();
+            }
+            ControlFlow::Continue(())
+        })?;
+    } else {
+        visit(dir, &filter, key, |entry| {
+            found.push_back(entry);
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(found.into())
+}
+
+/// Visits the entries that the filter wants one by one, from the first on, until `each` breaks or
+/// `filter.most` were visited; holds one frame at a time. `filter.newest` counts nothing here.
+pub fn visit(
+    dir: &Path,
+    filter: &Filter,
+    key: Option<&OpeningKey>,
+    mut each: impl FnMut(Shown) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    let mut visited = 0usize;
+    walk(dir, filter.from, |seen| {
+        if seen.index >= filter.before || visited >= filter.most {
             return Ok(Walk::Stop);
         }
-        if seen.index < from {
+        if seen.index < filter.from {
             return Ok(Walk::On);
         }
         let outline = Outline::read(seen.entry).map_err(|fault| broken(seen.index, &fault))?;
@@ -159,13 +186,12 @@ pub fn show(dir: &Path, filter: &Filter, key: Option<&OpeningKey>) -> Result<Vec
         if filter.call.is_some_and(|wanted| call() != Some(wanted.as_bytes())) {
             return Ok(Walk::On);
         }
-        found.push_back(shown(seen, &outline, entry, key));
-        if filter.newest && found.len() > filter.most {
-            found.pop_front();
-        }
-        Ok(Walk::On)
-    })?;
-    Ok(found.into())
+        visited = visited.saturating_add(1);
+        Ok(match each(shown(seen, &outline, entry, key)) {
+            ControlFlow::Continue(()) => Walk::On,
+            ControlFlow::Break(()) => Walk::Stop,
+        })
+    })
 }
 
 fn shown(seen: &Found<'_>, outline: &Outline, entry: Entry, key: Option<&OpeningKey>) -> Shown {

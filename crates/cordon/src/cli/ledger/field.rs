@@ -6,7 +6,7 @@ use cordon_ledger::{FieldId, Kind};
 use serde_json::{Map, Value, json};
 
 /// The value of `field` as JSON.
-pub(super) fn value_json(field: FieldId, value: &Cbor) -> Value {
+pub(in crate::cli) fn value_json(field: FieldId, value: &Cbor) -> Value {
     let named = match (field, value) {
         (FieldId::Kind, Cbor::Uint(code)) => Kind::from_code(*code).map(|kind| kind.as_str().into()),
         (FieldId::Timestamp | FieldId::Expires, Cbor::Uint(micros)) => {
@@ -60,7 +60,7 @@ fn named(value: &Cbor, names: &[&str]) -> Option<Value> {
 }
 
 /// Any value: 32 bytes are shown as a digest, other bytes in hex.
-fn general(value: &Cbor) -> Value {
+pub(in crate::cli) fn general(value: &Cbor) -> Value {
     match value {
         Cbor::Uint(number) => (*number).into(),
         Cbor::Nint(number) => json!((-1i128).saturating_sub(i128::from(*number))),

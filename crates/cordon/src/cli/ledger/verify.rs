@@ -1,6 +1,5 @@
 //! `cordon ledger verify`.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,9 +9,7 @@ use cordon_store::ledger::{Problem, Report, VerifyOptions};
 use serde_json::{Value, json};
 
 use super::{DENIED, Ended, Format, Global, Place, Tone, term, unreadable};
-
-/// How often progress is shown.
-const BEAT: Duration = Duration::from_millis(200);
+use crate::cli::progress::Progress;
 
 /// What `cordon ledger verify` takes.
 #[derive(Debug, clap::Args)]
@@ -46,7 +43,7 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Ended {
         derived: !args.entries_only,
     };
     let begun = Instant::now();
-    let mut progress = Progress::new();
+    let mut progress = Progress::new("entries checked");
     let report = cordon_store::ledger::verify(&place.ledger, &options, &mut |size| progress.show(size));
     progress.clear();
     let report = report.map_err(unreadable)?;
@@ -142,33 +139,4 @@ fn problem_json(problem: &Problem) -> Value {
         "what": problem.what,
         "text": problem.to_string(),
     })
-}
-
-/// How far the check is, on a terminal and only when it takes a while.
-struct Progress {
-    next: Instant,
-    shown: bool,
-    watched: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let next = Instant::now().checked_add(BEAT).unwrap_or_else(Instant::now);
-        Self { next, shown: false, watched: std::io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, entries: u64) {
-        let now = Instant::now();
-        if self.watched && now >= self.next {
-            self.next = now.checked_add(BEAT).unwrap_or(now);
-            self.shown = true;
-            let _ = write!(std::io::stderr(), "\r{entries} entries checked");
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
-        }
-    }
 }
