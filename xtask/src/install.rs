@@ -41,8 +41,11 @@ impl Places {
     }
 }
 
-/// Programs that the suites call, with the Debian package each comes from.
-const NEEDED: [(&str, &str, &[&str]); 3] = [
+/// A program: its name, the Debian package that it comes from, and a command that shows it is there.
+type Program = (&'static str, &'static str, &'static [&'static str]);
+
+/// Programs that the suites call.
+const NEEDED: &[Program] = &[
     ("git", "git", &["git", "--version"]),
     (
         "python3 3.11 or newer",
@@ -52,12 +55,30 @@ const NEEDED: [(&str, &str, &[&str]); 3] = [
     ("python3's venv module", "python3-venv", &["python3", "-c", "import venv, ensurepip"]),
 ];
 
+/// The browser that opens the console, and letters for it to show.
+const BROWSER: &[Program] = &[
+    ("chromium", "chromium", &["chromium", "--version"]),
+    ("a font", "fonts-dejavu-core", &["test", "-d", "/usr/share/fonts/truetype/dejavu"]),
+];
+
 /// Makes sure the programs are there, installing Debian packages as root.
 ///
 /// # Errors
 /// What is missing and how to get it.
 pub(crate) fn tools(places: &Places) -> Result<(), String> {
-    let missing = missing();
+    debian(places, NEEDED)
+}
+
+/// The same for the browser.
+///
+/// # Errors
+/// What is missing and how to get it.
+pub(crate) fn browser(places: &Places) -> Result<(), String> {
+    debian(places, BROWSER)
+}
+
+fn debian(places: &Places, programs: &[Program]) -> Result<(), String> {
+    let missing = missing(programs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -81,15 +102,19 @@ pub(crate) fn tools(places: &Places) -> Result<(), String> {
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(&packages);
     apt(&arguments)?;
-    if self::missing().is_empty() { Ok(()) } else { Err(advice) }
+    if self::missing(programs).is_empty() { Ok(()) } else { Err(advice) }
 }
 
-fn missing() -> Vec<(&'static str, &'static str)> {
+fn missing(programs: &[Program]) -> Vec<(&'static str, &'static str)> {
     let works = |words: &[&str]| match words {
         [program, arguments @ ..] => ask(Command::new(program).args(arguments)).is_ok_and(|ended| ended.ok),
         [] => false,
     };
-    NEEDED.iter().filter(|(_, _, probe)| !works(probe)).map(|(name, package, _)| (*name, *package)).collect()
+    programs
+        .iter()
+        .filter(|(_, _, probe)| !works(probe))
+        .map(|(name, package, _)| (*name, *package))
+        .collect()
 }
 
 fn may_install() -> bool {

@@ -32,6 +32,7 @@ enum Work {
     Tools,
     Venv,
     Node,
+    Browser,
     Fmt,
     Lint,
     Tests,
@@ -43,7 +44,7 @@ enum Work {
 const REAL: &[&str] = &["tools", "venv", "node", "binary"];
 
 /// Every step, in order.
-pub const STEPS: [Step; 11] = [
+pub const STEPS: [Step; 13] = [
     Step { name: "tools", about: "the programs the suites call", needs: &[], work: Work::Tools },
     Step { name: "venv", about: "Python packages from their lock file", needs: &["tools"], work: Work::Venv },
     Step {
@@ -51,6 +52,12 @@ pub const STEPS: [Step; 11] = [
         about: "Node packages from their lock file",
         needs: &["tools", "venv"],
         work: Work::Node,
+    },
+    Step {
+        name: "browser",
+        about: "the browser that opens the console",
+        needs: &["tools"],
+        work: Work::Browser,
     },
     Step { name: "fmt", about: "cargo fmt --check", needs: &[], work: Work::Fmt },
     Step { name: "lint", about: "cargo clippy, warnings denied", needs: &[], work: Work::Lint },
@@ -70,6 +77,12 @@ pub const STEPS: [Step; 11] = [
         work: Work::Suite,
     },
     Step { name: "servers", about: "real MCP servers behind `cordon mcp`", needs: REAL, work: Work::Suite },
+    Step {
+        name: "console",
+        about: "the console in a real browser",
+        needs: &["tools", "venv", "node", "browser", "binary"],
+        work: Work::Suite,
+    },
 ];
 
 /// Runs the steps asked for and prints what came of them. `true` when nothing failed.
@@ -101,7 +114,7 @@ pub fn run_tests(options: &Options) -> Result<bool, String> {
 
 /// The names of the steps that run: those asked for and what they need.
 fn chosen(options: &Options) -> BTreeSet<&'static str> {
-    let real = |step: &Step| step.work == Work::Suite || REAL.contains(&step.name);
+    let real = |step: &Step| matches!(step.work, Work::Suite | Work::Browser) || REAL.contains(&step.name);
     let wanted = STEPS.iter().filter(|step| {
         let asked = options.only.is_empty() || options.only.iter().any(|name| name == step.name);
         asked && (options.real == RealParts::Included || !real(step))
@@ -138,6 +151,7 @@ impl Run {
             Work::Tools => self.installed(step, install::tools(&self.places)),
             Work::Venv => self.installed(step, install::venv(&self.places)),
             Work::Node => self.installed(step, install::node(&self.places)),
+            Work::Browser => self.installed(step, install::browser(&self.places)),
             Work::Fmt => self.one(&["fmt", "--all", "--check"]),
             Work::Lint => self.one(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
             Work::Tests => self.rust_tests(),

@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::view::{
-    AnsweredView, ApprovalView, BallotView, ClosedView, EntryView, KeysView, LedgerView, PolicyView,
-    RotatedView, SessionView, StatusView, ToolApproval, ToolShown, ToolView,
+    AnsweredView, ApprovalView, BallotView, ClosedView, ConsoleView, EntryView, KeysView, LedgerView,
+    PolicyView, RotatedView, SessionView, StatusView, ToolApproval, ToolShown, ToolView,
 };
 
 /// Longest wait for an answer.
@@ -97,6 +97,11 @@ impl Client {
     /// Puts a new key in the place of the log's.
     pub async fn rotate(&self) -> Result<RotatedView> {
         self.post("/v1/keys/rotate", &()).await
+    }
+
+    /// A link that opens the console once.
+    pub async fn console(&self) -> Result<ConsoleView> {
+        self.post("/v1/console", &()).await
     }
 
     /// The end of the ledger.

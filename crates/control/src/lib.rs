@@ -14,4 +14,4 @@ mod node;
 pub use api::{Api, OPENAPI, Refusal, Route};
 pub use caller::{Caller, CallerRole};
 pub use client::{Client, ClientError};
-pub use node::{Answered, Event, Node, NodeFuture};
+pub use node::{Answered, DecisionEvent, Event, Node, NodeFuture, ReasonEvent};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::Caller;
-use crate::view::{KeysView, LedgerView, PolicyView, RotatedView, StatusView, ToolDefinition};
+use crate::view::{ConsoleView, KeysView, LedgerView, PolicyView, RotatedView, StatusView, ToolDefinition};
 
 /// A future that the node returns.
 pub type NodeFuture<'n, T> = Pin<Box<dyn Future<Output = T> + Send + 'n>>;
@@ -36,6 +36,8 @@ pub trait Node: Send + Sync + 'static {
     fn keys(&self) -> KeysView;
     /// Puts a new key in the place of the log's.
     fn rotate(&self) -> NodeFuture<'_, Result<RotatedView, String>>;
+    /// A link that opens the console once.
+    fn console(&self) -> Result<ConsoleView, String>;
     /// The end of the ledger, with the signed checkpoint.
     fn ledger(&self) -> NodeFuture<'_, Result<LedgerView, String>>;
     /// The definition of a tool that was accepted last, if it was kept.
@@ -46,7 +48,7 @@ pub trait Node: Send + Sync + 'static {
     fn events(&self) -> broadcast::Receiver<Event>;
 }
 
-/// One record that was taken, without content.
+/// One record that was taken, without the content of the call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// The record.
@@ -58,4 +60,35 @@ pub struct Event {
     /// The session it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// What was decided, if it is a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionEvent>,
+}
+
+/// What a decision's record says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DecisionEvent {
+    /// The action.
+    pub action: String,
+    /// What the policies said: `allow`, `ask` or `deny`.
+    pub verdict: String,
+    /// What was done: `permitted`, `held`, `refused` or `answered`.
+    pub enforced: String,
+    /// Who acts, as `role kind:id`.
+    pub principals: Vec<String>,
+    /// Why.
+    pub reasons: Vec<ReasonEvent>,
+}
+
+/// One reason of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReasonEvent {
+    /// The rule.
+    pub rule: String,
+    /// The file it stands in; empty for a rule that is part of Cordon.
+    pub file: String,
+    /// The line.
+    pub line: u64,
+    /// What it says.
+    pub message: String,
 }

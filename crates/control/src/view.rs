@@ -363,6 +363,15 @@ pub struct RotatedView {
     pub log: String,
 }
 
+/// A link that opens the console once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleView {
+    /// The address; its fragment is a secret.
+    pub url: String,
+    /// Until when it may be used.
+    pub until: String,
+}
+
 /// One approver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApproverView {

@@ -106,6 +106,15 @@ impl Draft {
         self.session
     }
 
+    /// The value that counts for a field; none where it was given none.
+    pub fn value(&self, field: FieldId) -> Option<&Cbor> {
+        let last = self.given.iter().rev().find(|(given, _)| *given == field)?;
+        match &last.1 {
+            Given::Value(value) => Some(value),
+            Given::Absent(_) => None,
+        }
+    }
+
     /// Commits to the sealed fields and encodes the entry but for its place in the session.
     ///
     /// `identity` is the value of [`FieldId::CryptographicIdentity`] where the author set none.

@@ -71,6 +71,7 @@ routes! {
     post "/v1/keys/rotate" Operator => node::rotate;
     get "/v1/ledger" Operator => node::ledger;
     post "/v1/decide" Pep => node::decide;
+    post "/v1/console" Operator => node::console;
     get "/v1/events" Operator => events::stream;
     get "/v1/approvals" Operator => approvals::list;
     get "/v1/approvals/{id}" Agent => approvals::show;

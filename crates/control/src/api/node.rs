@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 
 use super::{OPENAPI, Refusal, Shared, Who};
-use crate::view::{KeysView, LedgerView, PolicyView, RotatedView, StatusView};
+use crate::view::{ConsoleView, KeysView, LedgerView, PolicyView, RotatedView, StatusView};
 
 pub(super) async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
@@ -32,6 +32,10 @@ pub(super) async fn keys(State(node): Shared) -> Json<KeysView> {
 
 pub(super) async fn rotate(State(node): Shared) -> Result<Json<RotatedView>, Refusal> {
     node.rotate().await.map(Json).map_err(Refusal::unavailable)
+}
+
+pub(super) async fn console(State(node): Shared) -> Result<Json<ConsoleView>, Refusal> {
+    node.console().map(Json).map_err(Refusal::unavailable)
 }
 
 pub(super) async fn ledger(State(node): Shared) -> Result<Json<LedgerView>, Refusal> {

@@ -6,6 +6,7 @@
 
 mod approve;
 mod completions;
+mod console;
 mod decide;
 mod doctor;
 mod failure;
@@ -72,6 +73,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Wrap one stdio MCP server, for an agent's MCP configuration
     Mcp(mcp::McpArgs),
+    /// Print a link that opens the running node's console once
+    Console,
     /// Show what this machine can enforce, probe by probe
     Doctor(doctor::DoctorArgs),
     /// Check, test, build, verify and explain policy bundles
@@ -106,6 +109,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Init(args) => init::run(args, &global),
         Command::Serve(args) => serve::run(args, &global),
         Command::Mcp(args) => mcp::run(args, &global),
+        Command::Console => console::run(&global),
         Command::Doctor(args) => doctor::run(args, &global),
         Command::Policy(args) => policy::run(args, &global),
         Command::Tools(args) => tools::run(args, &global),

@@ -17,11 +17,15 @@ use cordon_gateway::auth::{
 use cordon_gateway::authzen::{Answer, Endpoint};
 use cordon_gateway::mcp::http::HttpOptions;
 use cordon_gateway::mcp::{self, ServerOptions};
+use cordon_store::system::SystemRandom;
 use cordon_store::tokens::TokenRole;
 use cordon_wire::mcp::http::{Authority, Hosts, Origins};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::service::{Service as _, service_fn};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +38,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::attach::{self, ATTACH_PATH, door_limits, local_caller, upstream_options};
+use super::console::{self, Console};
 use super::owner::Owner;
 use super::serve::{Busy, told};
 use crate::cli::Failure;
@@ -104,6 +109,9 @@ impl Service {
         if let Some(response) = self.open_to_all(request.method(), path) {
             return response;
         }
+        if request.method() == Method::POST && path == console::ENTER_PATH {
+            return self.enter_console(request).await;
+        }
         match via {
             Via::Socket(name) => {
                 if path == ATTACH_PATH || path.starts_with("/v1/attach/") {
@@ -116,6 +124,12 @@ impl Service {
                     return Refusal::unauthenticated().into_response();
                 };
                 self.known(request, caller, name).await
+            }
+            Via::Network if self.is_console(&request) => {
+                let Some(caller) = gateway_caller(&self.owner.config, CallerRole::Operator) else {
+                    return Refusal::unauthenticated().into_response();
+                };
+                self.known(request, caller, "console".into()).await
             }
             Via::Network => match self.caller(&request).await {
                 Ok(caller) => {
@@ -147,6 +161,7 @@ impl Service {
                 false => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
             }),
             "/.well-known/authzen-configuration" => Some(json(200, Endpoint::configuration(&self.origin))),
+            path if Console::file(path).is_some() => Console::file(path).map(page),
             path => {
                 let resource = path.strip_prefix(WELL_KNOWN)?;
                 Some(match self.auth.metadata(resource) {
@@ -155,6 +170,38 @@ impl Service {
                 })
             }
         }
+    }
+
+    /// Trades the secret of a console's link for a token.
+    async fn enter_console(&self, request: Request<Incoming>) -> Response<Body> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Enter {
+            once: String,
+        }
+        let body = timeout(HEAD_PATIENCE, Limited::new(request.into_body(), 1_024).collect()).await;
+        let Some(Enter { once }) = body.ok().and_then(Result::ok).and_then(|body| strict(&body.to_bytes()))
+        else {
+            return Refusal::malformed("expected {\"once\": …}").into_response();
+        };
+        match self.owner.console.enter(&once, self.owner.guard.now(), &SystemRandom) {
+            Some(seat) => json(
+                200,
+                serde_json::json!({"token": seat.token, "until": seat.until.to_string()}).to_string(),
+            ),
+            None => {
+                let message = "this link was used or has expired; `cordon console` makes another";
+                Refusal::new(StatusCode::UNAUTHORIZED, "link", message).into_response()
+            }
+        }
+    }
+
+    /// Whether an administrative request comes from an open console.
+    fn is_console(&self, request: &Request<Incoming>) -> bool {
+        let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = token.and_then(|value| value.strip_prefix("Bearer "));
+        request.uri().path().starts_with("/v1/")
+            && token.is_some_and(|token| self.owner.console.holds(token, self.owner.guard.now()))
     }
 
     /// The caller of a request from the network.
@@ -240,6 +287,28 @@ impl Service {
         };
         json(answer.status, answer.body)
     }
+}
+
+/// A file of the console, with what the page may load.
+fn page((kind, text): (&'static str, &'static str)) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CONTENT_SECURITY_POLICY, console::CONTENT_SECURITY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-cache"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A JSON body in which no name occurs twice.
+fn strict<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
+    cordon_core::json::parse(body, &cordon_core::Limits::DEFAULT).ok()?;
+    serde_json::from_slice(body).ok()
 }
 
 /// Serves the socket until told to stop.

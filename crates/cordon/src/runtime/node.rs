@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use cordon_control::view::{
-    ApproverView, KeysView, LedgerView, PolicyView, RoleTrustView, RotatedView, StatusView, ToolDefinition,
+    ApproverView, ConsoleView, KeysView, LedgerView, PolicyView, RoleTrustView, RotatedView, StatusView,
+    ToolDefinition,
 };
 use cordon_control::{Answered, Caller, Event, Node, NodeFuture};
 use cordon_gateway::authzen::Endpoint;
 use cordon_guard::Guard;
 use cordon_guard::policy::BundleRole;
+use cordon_store::system::SystemRandom;
 use tokio::sync::broadcast;
 
 use super::listen::gateway_caller;
@@ -83,6 +85,20 @@ impl Node for Owner {
         Box::pin(async move {
             let log = self.rotate_log_key().await.map_err(|failure| failure.text().to_owned())?;
             Ok(RotatedView { log })
+        })
+    }
+
+    fn console(&self) -> Result<ConsoleView, String> {
+        let address =
+            self.listening().ok_or("this node listens on no network address; run `cordon serve`")?;
+        let config = &self.config.serve;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let base =
+            config.public_url.as_deref().map_or_else(|| format!("{scheme}://{address}"), str::to_owned);
+        let (once, until) = self.console.link(self.guard.now(), &SystemRandom);
+        Ok(ConsoleView {
+            url: format!("{}/#once={once}", base.trim_end_matches('/')),
+            until: until.to_string(),
         })
     }
 

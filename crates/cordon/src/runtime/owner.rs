@@ -19,6 +19,7 @@ use cordon_store::tokens::Tokens;
 use super::archive::Archive;
 use super::attach::Attaching;
 use super::bundle::{Loaded, Source};
+use super::console::Console;
 use super::definitions::Definitions;
 use super::keys;
 use super::known::Known;
@@ -57,6 +58,8 @@ pub(crate) struct Owner {
     pub(crate) attaching: Attaching,
     /// Where it is reached over the network.
     listening: Listening,
+    /// Who uses the console.
+    pub(crate) console: Console,
     /// Who keeps it alive.
     pub(crate) clients: Clients,
     /// When it started.
@@ -121,6 +124,7 @@ impl Owner {
             known: Mutex::new(Known::open(config.data.path())),
             servers: Mutex::default(),
             attaching: Attaching::default(),
+            console: Console::default(),
             clients: Clients::default(),
             listening: Listening::new(),
             changing: tokio::sync::Mutex::default(),

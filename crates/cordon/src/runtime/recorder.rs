@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use cordon_control::Event;
+use cordon_control::{DecisionEvent, Event, ReasonEvent};
+use cordon_core::cbor::Cbor;
 use cordon_guard::ports::{Ledger, LedgerDown, PortFuture};
-use cordon_ledger::{Draft, Kind, Level, Receipt};
-use tokio::sync::broadcast;
+use cordon_ledger::{AdminSubject, Draft, FieldId, Kind, Level, Receipt};
+use tokio::sync::{Notify, broadcast};
 
 /// Most records that a slow listener may lag behind.
 const EVENTS_MAX: usize = 1_024;
@@ -16,6 +17,7 @@ const EVENTS_MAX: usize = 1_024;
 pub(crate) struct Recorder {
     inner: Arc<dyn Ledger>,
     events: broadcast::Sender<Event>,
+    tools: Arc<Notify>,
     counts: Arc<Counts>,
 }
 
@@ -45,12 +47,17 @@ impl Recorder {
     /// Records into `inner`.
     pub(crate) fn new(inner: Arc<dyn Ledger>) -> Self {
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Self { inner, events, counts: Arc::default() }
+        Self { inner, events, tools: Arc::default(), counts: Arc::default() }
     }
 
     /// What is recorded from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    /// Told whenever a tool was accepted or quarantined.
+    pub(crate) fn tools(&self) -> Arc<Notify> {
+        Arc::clone(&self.tools)
     }
 
     /// What was recorded since the start.
@@ -65,13 +72,11 @@ impl Ledger for Recorder {
         if let Some(count) = usize::try_from(kind.code()).ok().and_then(|code| self.counts.kinds.get(code)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        if let Kind::Admin(AdminSubject::ToolApproved | AdminSubject::ToolQuarantined) = kind {
+            self.tools.notify_one();
+        }
         if self.events.receiver_count() > 0 {
-            let _ = self.events.send(Event {
-                entry: draft.id().to_string(),
-                kind: kind.as_str(),
-                at: draft.at().to_string(),
-                session: draft.session().map(|session| session.to_string()),
-            });
+            let _ = self.events.send(event(&draft));
         }
         let appending = self.inner.append(draft, level);
         let counts = Arc::clone(&self.counts);
@@ -94,6 +99,43 @@ impl Ledger for Recorder {
             taken
         })
     }
+}
+
+fn event(draft: &Draft) -> Event {
+    Event {
+        entry: draft.id().to_string(),
+        kind: draft.kind().as_str(),
+        at: draft.at().to_string(),
+        session: draft.session().map(|session| session.to_string()),
+        decision: (draft.kind() == Kind::Decision).then(|| decision(draft)),
+    }
+}
+
+fn decision(draft: &Draft) -> DecisionEvent {
+    let array = |field| draft.value(field).and_then(Cbor::as_array).unwrap_or_default();
+    let enforced = draft.value(FieldId::EnforcementDecision);
+    let messages = array(FieldId::Messages);
+    let reason = |(at, reason): (usize, &Cbor)| ReasonEvent {
+        rule: text(reason.get(2)),
+        file: text(reason.get(3)),
+        line: reason.get(4).and_then(Cbor::as_u64).unwrap_or_default(),
+        message: text(messages.get(at)),
+    };
+    let principal = |who: &Cbor| {
+        let part = |at: usize| text(who.as_array().and_then(|parts| parts.get(at)));
+        format!("{} {}:{}", part(0), part(1), part(2))
+    };
+    DecisionEvent {
+        action: text(draft.value(FieldId::Action)),
+        verdict: text(enforced.and_then(|decision| decision.get(1))),
+        enforced: text(enforced.and_then(|decision| decision.get(2))),
+        principals: array(FieldId::Principals).iter().map(principal).collect(),
+        reasons: array(FieldId::Reasons).iter().enumerate().map(reason).collect(),
+    }
+}
+
+fn text(value: Option<&Cbor>) -> String {
+    value.and_then(Cbor::as_text).unwrap_or_default().to_owned()
 }
 
 impl Counts {

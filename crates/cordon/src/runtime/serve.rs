@@ -135,6 +135,9 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
             "cordon: serving {scheme}://{address} and {}",
             config.data.socket_file().display()
         ));
+        if let Ok(console) = cordon_control::Node::console(&**owner) {
+            term::note(format_args!("cordon: the console, once, until {}: {}", console.until, console.url));
+        }
     }
     let ended = until_end(owner, scope, signals).await;
     // New clients find no socket and start another owner once the lock is free.
@@ -202,15 +205,11 @@ pub(super) async fn told(stopped: &mut watch::Receiver<bool>) {
 
 /// Keeps the definition of each tool that becomes usable.
 async fn keep_definitions(owner: Arc<Owner>, mut stopped: watch::Receiver<bool>) {
-    let mut events = owner.recorder.listen();
+    let tools = owner.recorder.tools();
     loop {
         tokio::select! {
             () = told(&mut stopped) => return,
-            event = events.recv() => match event {
-                Ok(event) if !event.kind.starts_with("admin.tool") => continue,
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-                _ => {}
-            },
+            () = tools.notified() => {}
             () = tokio::time::sleep(Duration::from_secs(5)) => {}
         }
         owner.definitions.keep(&owner.guard);

@@ -187,3 +187,36 @@ fn only_a_server_that_is_opened_by_name_asks_for_no_token() {
     );
     assert_eq!(server.raw(&wrong).status, 401, "a bad token is never taken for none");
 }
+
+#[test]
+fn the_console_is_entered_once_and_only_by_the_operators_link() {
+    let world = World::office();
+    let server = world.serve();
+    let page = server.request(None, "GET", "/", "");
+    assert_eq!(page.status, 200);
+    assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
+    assert_eq!(server.request(None, "GET", "/console/none.js", "").status, 401);
+    let link = world.json(&["console"])["url"].as_str().unwrap().to_owned();
+    let once = link.split_once("/#once=").unwrap().1;
+    for wrong in ["{}", r#"{"once":"x","once":"y"}"#, "once"] {
+        assert_eq!(server.request(None, "POST", "/console/enter", wrong).status, 422, "{wrong}");
+    }
+    let entered = server.request(None, "POST", "/console/enter", &format!(r#"{{"once":"{once}"}}"#));
+    let token = entered.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(
+        server.request(None, "POST", "/console/enter", &format!(r#"{{"once":"{once}"}}"#)).status,
+        401
+    );
+    let ask = |path: &str, token: &str| {
+        let host = server.address;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        server.raw(&head).status
+    };
+    assert_eq!(ask("/v1/approvals", &token), 200);
+    assert_eq!(ask("/v1/approvals", once), 401, "a link's secret is no token");
+    assert_eq!(ask("/v1/approvals", &format!("{token}x")), 401);
+    assert_eq!(ask("/mcp", &token), 401, "a console calls no tools");
+    assert_eq!(server.request(Some("agent"), "POST", "/v1/console", "null").status, 403);
+}
