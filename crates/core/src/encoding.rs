@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cbor::{Cbor, Key};
 use crate::{
     Action, ActionName, Ambiguity, Chain, Class, Context, Decimal, Effect, Facts, Integrity, Marking,
-    Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts, SessionId,
+    Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts, SessionId, Timestamp,
     UnknownReason, Value,
 };
 
@@ -83,16 +83,20 @@ impl Encode for Record {
 
 impl Encode for Principal {
     fn to_cbor(&self) -> Cbor {
-        Cbor::map([
-            (0, self.kind.as_str().into()),
-            (1, (&*self.id).into()),
-            (2, self.attributes.to_cbor()),
-            (3, texts(&self.teams)),
-        ])
+        Cbor::map(
+            [
+                (0, self.kind.as_str().into()),
+                (1, (&*self.id).into()),
+                (2, self.attributes.to_cbor()),
+                (3, texts(&self.teams)),
+            ]
+            .into_iter()
+            .chain((!self.stale_from.is_empty()).then(|| (4, stale_from(self)))),
+        )
     }
 
     fn from_cbor(cbor: &Cbor) -> Result<Self, ShapeError> {
-        let fields = Fields::of(cbor, 4)?;
+        let fields = Fields::of(cbor, 5)?;
         let kind = match fields.text(0)? {
             "User" => PrincipalKind::User,
             "Agent" => PrincipalKind::Agent,
@@ -104,20 +108,40 @@ impl Encode for Principal {
             id: fields.text(1)?.into(),
             attributes: Record::from_cbor(fields.need(2)?)?,
             teams: fields.texts(3)?,
+            stale_from: fields.get(4).map(ages).transpose()?.unwrap_or_default(),
         })
     }
+}
+
+fn stale_from(principal: &Principal) -> Cbor {
+    let pairs = principal.stale_from.iter();
+    Cbor::Array(pairs.map(|(name, at)| Cbor::Array(vec![(&**name).into(), at.as_micros().into()])).collect())
+}
+
+fn ages(cbor: &Cbor) -> Result<BTreeMap<Box<str>, Timestamp>, ShapeError> {
+    let pair = |cbor: &Cbor| match cbor.as_array() {
+        Some([Cbor::Text(name), Cbor::Uint(at)]) => Ok((name.clone(), Timestamp::from_micros(*at))),
+        _ => Err(ShapeError("an attribute and a time")),
+    };
+    cbor.as_array().ok_or(ShapeError("attributes and times"))?.iter().map(pair).collect()
 }
 
 impl Encode for Chain {
     fn to_cbor(&self) -> Cbor {
         let members = [(0, self.owner()), (1, self.agent()), (2, self.on_behalf_of())];
-        Cbor::map(members.into_iter().filter_map(|(key, who)| Some((key, who?.to_cbor()))))
+        let members = members.into_iter().filter_map(|(key, who)| Some((key, who?.to_cbor())));
+        let via = || Cbor::Array(self.via().iter().map(Encode::to_cbor).collect());
+        Cbor::map(members.chain((!self.via().is_empty()).then(|| (3, via()))))
     }
 
     fn from_cbor(cbor: &Cbor) -> Result<Self, ShapeError> {
-        let fields = Fields::of(cbor, 3)?;
+        let fields = Fields::of(cbor, 4)?;
         let member = |key| fields.get(key).map(Principal::from_cbor).transpose();
-        Self::new(member(0)?, member(1)?, member(2)?).map_err(|_| ShapeError("at least one principal"))
+        let chain = Self::new(member(0)?, member(1)?, member(2)?)
+            .map_err(|_| ShapeError("at least one principal"))?;
+        let via = fields.get(3).map(|via| via.as_array().ok_or(ShapeError("principals"))).transpose()?;
+        let via = via.unwrap_or_default().iter().map(Principal::from_cbor).collect::<Result<_, _>>()?;
+        chain.with_via(via).map_err(|_| ShapeError("an agent and at most eight before it"))
     }
 }
 
@@ -367,6 +391,13 @@ mod tests {
         let request = request(args);
         let bytes = request.to_cbor().encode();
         assert_eq!(Request::from_cbor(&Cbor::decode(&bytes).unwrap()), Ok(request.clone()));
+        let mut user = Principal::new(PrincipalKind::User, "uma");
+        user.stale_from.insert("groups".into(), Timestamp::from_micros(7));
+        let agent = |id| Principal::new(PrincipalKind::Agent, id);
+        let chain =
+            Chain::new(None, Some(agent("b")), Some(user)).unwrap().with_via(vec![agent("a")]).unwrap();
+        let passed_on = Request { chain, ..request.clone() };
+        assert_eq!(Request::from_cbor(&passed_on.to_cbor()), Ok(passed_on));
         let undeclared = Request { action: Action::undeclared("a/b".parse().unwrap()), ..request };
         assert_eq!(Request::from_cbor(&undeclared.to_cbor()), Ok(undeclared));
 

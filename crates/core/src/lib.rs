@@ -23,11 +23,12 @@ mod manifest;
 mod obligation;
 mod request;
 mod resource;
+mod spiffe;
 mod time;
 mod value;
 
 pub use action::{Action, ActionName, Class, ClassKind, Effect, InvalidName};
-pub use chain::{Chain, EmptyChain, Principal, PrincipalKind, Role};
+pub use chain::{Chain, EmptyChain, HOPS_MAX, InvalidHops, Principal, PrincipalKind, Role};
 pub use context::Context;
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use encoding::{Encode, ShapeError};
@@ -41,5 +42,6 @@ pub use manifest::{CallLimits, OutputLabel, ToolManifest, Validator, ValidatorKi
 pub use obligation::{Obligation, ObligationKind, join_obligations};
 pub use request::Request;
 pub use resource::{Resource, ResourceKind};
+pub use spiffe::{InvalidSpiffeId, SpiffeId, is_trust_domain};
 pub use time::{Duration, Timestamp};
 pub use value::{Decimal, Record, UnknownReason, Value};

@@ -1,31 +1,54 @@
-//! Who calls over HTTP: token files for one machine, OAuth 2.1 access tokens for the rest.
+//! Who calls over HTTP: token files for one machine, OAuth 2.1 access tokens and client certificates
+//! for the rest.
 //!
 //! The credential is read here and goes no further: a [`Caller`] carries none, so there is nothing
 //! that could be passed to an upstream.
 
 use std::sync::Arc;
 
-use cordon_core::Timestamp;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cordon_core::{Chain, Principal, PrincipalKind, Timestamp};
+use cordon_guard::policy::PolicySet;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 
-use crate::Caller;
+use self::jws::Jws;
+use crate::{Caller, CallerRole};
 
+mod claims;
 mod jwks;
+mod jws;
 mod metadata;
 mod oauth;
+mod once;
+mod peer;
 mod tokens;
 
+pub use claims::{ClaimAge, ClaimOf, ClaimRule};
 pub use jwks::{JwksError, JwksSource};
 pub use metadata::{Metadata, WELL_KNOWN};
-pub use oauth::{InvalidOauth, OAuth, OAuthOptions};
+pub use oauth::{InvalidOauth, OAuth, OAuthOptions, TokenRules};
+pub use peer::{InvalidPeer, Peer};
 pub use tokens::{Token, TokenError, Tokens};
 
-/// Tells who calls from the `Authorization` header, and only from that.
+/// Tells who calls from the `Authorization` header and the client's certificate, and only from those.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     tokens: Option<Arc<Tokens>>,
-    oauth: Option<Arc<OAuth>>,
+    issuers: Arc<[OAuth]>,
+    workloads: Option<Arc<Workloads>>,
+}
+
+/// Whose certificates name agents, and what is known of their callers beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workloads {
+    /// The trust domain that the configured authorities may name workloads of.
+    pub trust_domain: Box<str>,
+    /// Who answers for the agents that call.
+    pub owner: Principal,
+    /// The tenant that callers belong to.
+    pub tenant: Box<str>,
 }
 
 /// A caller is not who it should be.
@@ -48,26 +71,102 @@ pub enum AuthError {
 
 impl Authenticator {
     /// Takes what at least one of these accepts. With neither, nobody is let in.
-    pub fn new(tokens: Option<Tokens>, oauth: Option<OAuth>) -> Self {
-        Self { tokens: tokens.map(Arc::new), oauth: oauth.map(Arc::new) }
+    pub fn new(tokens: Option<Tokens>, issuers: impl IntoIterator<Item = OAuth>) -> Self {
+        Self { tokens: tokens.map(Arc::new), issuers: issuers.into_iter().collect(), workloads: None }
     }
 
-    /// Who sent these headers, at `now`.
-    pub async fn authenticate(&self, headers: &HeaderMap, now: Timestamp) -> Result<Caller, AuthError> {
-        let token = bearer(headers)?;
+    /// Also takes client certificates, once the TLS layer verified them.
+    #[must_use]
+    pub fn with_workloads(mut self, workloads: Workloads) -> Self {
+        self.workloads = Some(Arc::new(workloads));
+        self
+    }
+
+    /// The trust domain whose certificates count, where any do.
+    pub fn trust_domain(&self) -> Option<&str> {
+        self.workloads.as_ref().map(|workloads| &*workloads.trust_domain)
+    }
+
+    /// Who sent these headers, at `now`, over a connection whose other end is `peer`. Which workload is
+    /// which agent is what the policies say.
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+        policies: &PolicySet,
+        now: Timestamp,
+    ) -> Result<Caller, AuthError> {
+        let peer = peer.filter(|_| self.workloads.is_some());
+        match (bearer(headers), peer) {
+            (Err(AuthError::Missing), Some(peer)) => self.workload(peer, policies),
+            (token, peer) => {
+                let caller = self.bearer(token?, peer, now).await?;
+                self.same_agent(&caller, peer, policies)?;
+                Ok(caller)
+            }
+        }
+    }
+
+    async fn bearer(&self, token: &str, peer: Option<&Peer>, now: Timestamp) -> Result<Caller, AuthError> {
         if let Some(caller) = self.tokens.as_ref().and_then(|tokens| tokens.caller(token)) {
             return Ok(caller);
         }
-        match &self.oauth {
-            Some(oauth) => oauth.caller(token, now).await,
-            None => Err(AuthError::Invalid("it is not one of this node's tokens")),
+        if self.issuers.is_empty() {
+            return Err(AuthError::Invalid("it is not one of this node's tokens"));
+        }
+        let token = Jws::parse(token)?;
+        let issuer = token.claimed_issuer();
+        let rules = self.issuers.iter().find(|rules| Some(rules.issuer()) == issuer);
+        rules.ok_or(AuthError::Invalid("it was issued by somebody else"))?.caller(&token, peer, now).await
+    }
+
+    /// The agent that runs as a workload. It acts for nobody.
+    fn workload(&self, peer: &Peer, policies: &PolicySet) -> Result<Caller, AuthError> {
+        let invalid = AuthError::Invalid;
+        let workloads = self.workloads.as_ref().ok_or(AuthError::Missing)?;
+        let agent = policies.agent_of(peer.workload()).ok_or(invalid("no agent runs as this workload"))?;
+        let agent = Principal::new(PrincipalKind::Agent, agent);
+        let chain = Chain::new(Some(workloads.owner.clone()), Some(agent), None)
+            .map_err(|_| invalid("it names nobody"))?;
+        let tenant = workloads.tenant.clone();
+        Ok(Caller { role: CallerRole::Agent, chain, tenant, scopes: [].into() })
+    }
+
+    /// Certificate and token must be the same agent's: whoever got hold of a token of an agent that has
+    /// a certificate cannot use it without that.
+    fn same_agent(
+        &self,
+        caller: &Caller,
+        peer: Option<&Peer>,
+        policies: &PolicySet,
+    ) -> Result<(), AuthError> {
+        if self.workloads.is_none() {
+            return Ok(());
+        }
+        let agent = caller.chain.agent().filter(|_| caller.role == CallerRole::Agent);
+        let agent = agent.map(|agent| &*agent.id);
+        let shown = peer.map(Peer::workload);
+        if shown.and_then(|workload| policies.agent_of(workload)).is_some_and(|shown| Some(shown) != agent) {
+            return Err(AuthError::Invalid("the certificate is another agent's"));
+        }
+        match agent.and_then(|agent| policies.workload_of(agent)) {
+            Some(workload) if shown != Some(workload) => {
+                Err(AuthError::Invalid("its agent has a certificate, which was not shown"))
+            }
+            _ => Ok(()),
         }
     }
 
     /// What describes this resource to clients (RFC 9728), where tokens of an issuer are accepted.
     /// `path` is the path of the protected resource, such as `/mcp/mail`.
     pub fn metadata(&self, path: &str) -> Option<Metadata> {
-        self.oauth.as_ref().map(|oauth| oauth.metadata(path))
+        let first = self.issuers.first()?.options();
+        Some(Metadata {
+            origin: first.origin.clone(),
+            path: path.into(),
+            issuers: self.issuers.iter().map(|rules| rules.issuer().into()).collect(),
+            scopes: first.scopes.clone(),
+        })
     }
 
     /// The `WWW-Authenticate` header that goes with `error` for the resource at `path`, and the HTTP
@@ -97,6 +196,10 @@ impl Authenticator {
         let value = HeaderValue::from_str(value.trim_end());
         (status, value.unwrap_or_else(|_| HeaderValue::from_static("Bearer")))
     }
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The one bearer token in the headers (RFC 6750 §2.1); a second header is refused.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use cordon_core::{Chain, Record, Timestamp};
+use cordon_core::{Chain, Digest, Encode as _, Principal, Record, Role, Timestamp};
 use cordon_guard::Opening;
 
 /// What a caller's credential is for.
@@ -44,8 +44,37 @@ pub struct Caller {
 /// The obligations that the doors of this crate carry out, beside those of the guard itself.
 pub const SUPPORTED: &[&str] = &["log", "mask", "max_bytes", "monitor", "notify", "rate", "redact"];
 
+/// The request names somebody whom the caller's credential does not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the request names {role} `{got}`, whom the credential does not speak for")]
+pub struct Mismatch {
+    /// The part in the chain.
+    pub role: &'static str,
+    /// Who is named.
+    pub got: Box<str>,
+}
+
 impl Caller {
-    /// A name that is the same for the same role, principals and tenant, and for no others.
+    /// The principals of a request that names `asked`. An agent's credential is for its own principals:
+    /// whoever it names must be one of them in the same part, and those whom it leaves out count, too.
+    /// Enforcement points and operators speak for their own callers.
+    pub fn speaks_for(&self, asked: Chain) -> Result<Chain, Mismatch> {
+        if self.role != CallerRole::Agent {
+            return Ok(asked);
+        }
+        for (role, principal) in asked.members() {
+            let same = |(own, known): (Role, &Principal)| {
+                own == role && known.kind == principal.kind && known.id == principal.id
+            };
+            if !self.chain.members().any(same) {
+                return Err(Mismatch { role: role.as_str(), got: principal.id.clone() });
+            }
+        }
+        Ok(self.chain.clone())
+    }
+
+    /// A name that is the same for the same role, tenant and principals of whom the same is known, and
+    /// for no others.
     pub fn key(&self) -> String {
         let mut key = String::from(self.role.as_str());
         let mut part = |text: &str| {
@@ -56,6 +85,10 @@ impl Caller {
             part(role.as_str());
             part(principal.kind.as_str());
             part(&principal.id);
+            // What else is known of them: a session goes on only while that is the same.
+            if !principal.attributes.is_empty() {
+                part(&Digest::of(&principal.attributes.to_cbor().encode()).hex());
+            }
         }
         key
     }
@@ -81,7 +114,7 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cordon_core::{Principal, PrincipalKind};
+    use cordon_core::{PrincipalKind, Value};
 
     fn caller(owner: &str, agent: &str) -> Caller {
         let owner = Principal::new(PrincipalKind::User, owner);
@@ -91,9 +124,32 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_speaks_for_its_own_principals_and_for_no_others() {
+        let own = caller("ann", "bot");
+        let named = |role: PrincipalKind, id: &str| Some(Principal::new(role, id));
+        let agent = Chain::new(None, named(PrincipalKind::Agent, "bot"), None).unwrap();
+        assert_eq!(own.speaks_for(agent), Ok(own.chain.clone()), "whom it leaves out counts, too");
+        for wrong in [
+            Chain::new(None, named(PrincipalKind::Agent, "other"), None).unwrap(),
+            Chain::new(named(PrincipalKind::User, "bob"), named(PrincipalKind::Agent, "bot"), None).unwrap(),
+            Chain::new(None, named(PrincipalKind::Agent, "bot"), named(PrincipalKind::User, "ann")).unwrap(),
+            Chain::new(named(PrincipalKind::Team, "ann"), None, None).unwrap(),
+        ] {
+            assert!(own.speaks_for(wrong.clone()).is_err(), "{wrong:?}");
+            let pep = Caller { role: CallerRole::Pep, ..own.clone() };
+            assert_eq!(pep.speaks_for(wrong.clone()), Ok(wrong));
+        }
+    }
+
+    #[test]
     fn no_choice_of_names_makes_two_callers_one() {
         let key = caller("a", "b").key();
         assert_eq!(key, caller("a", "b").key());
+        let mut finance = caller("a", "b");
+        let mut agent = finance.chain.agent().unwrap().clone();
+        agent.attributes.insert("groups".into(), Value::texts(["finance"]));
+        finance.chain = Chain::new(finance.chain.owner().cloned(), Some(agent), None).unwrap();
+        assert_ne!(key, finance.key(), "what is known of them counts");
         for other in [caller("a", "c"), caller("b", "a"), caller("a|5:agent", "b"), caller("", "ab")] {
             assert_ne!(key, other.key());
         }

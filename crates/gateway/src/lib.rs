@@ -11,4 +11,4 @@ pub mod mcp;
 
 mod caller;
 
-pub use caller::{Caller, CallerRole, SUPPORTED};
+pub use caller::{Caller, CallerRole, Mismatch, SUPPORTED};

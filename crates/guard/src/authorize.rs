@@ -71,7 +71,7 @@ impl Guard {
             Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
-        let (asked, unfit) = gather(&attempt, &live, &policies, self.tool_of(&attempt), calls);
+        let (asked, unfit) = gather(&attempt, &live, &policies, self.tool_of(&attempt), calls, now);
         let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now };
         if let Some(reason) = unfit {
             return Outcome::Denied(self.refuse(&case, reason));
@@ -286,6 +286,7 @@ fn gather<'a>(
     policies: &ActivePolicies,
     tool: Option<Arc<Tool>>,
     calls: u64,
+    now: Timestamp,
 ) -> (Asked<'a>, Option<Reason>) {
     let opening = &live.session.opening;
     let mut context = Context {
@@ -324,7 +325,12 @@ fn gather<'a>(
     let session = SessionFacts { id: live.session.id, calls, integrity: Integrity::User };
     let facts =
         Facts { session: Some(session), ambiguous, supported: supported(&live.session), region: None };
-    let request = Request { chain: opening.chain.clone(), action, resource, context };
+    // Attributes age while a session lasts.
+    let chain = opening.chain.clone().at(now);
+    if chain.on_behalf_of().is_none() && unfit.is_none() {
+        unfit = policies.set.needs_user(&action);
+    }
+    let request = Request { chain, action, resource, context };
     (Asked { request, facts, arguments, tool, limits }, unfit)
 }
 
@@ -342,7 +348,10 @@ pub(crate) fn gather_visible(
     {
         return None;
     }
-    let (Asked { mut request, facts, .. }, _) = gather(attempt, live, policies, tool, 0);
+    let (Asked { mut request, facts, .. }, _) = gather(attempt, live, policies, tool, 0, guard.now());
+    if request.chain.on_behalf_of().is_none() && policies.set.needs_user(&request.action).is_some() {
+        return None;
+    }
     request.context.args.clear();
     Some((request, facts))
 }

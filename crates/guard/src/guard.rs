@@ -86,7 +86,7 @@ pub(crate) struct Shared {
 /// An open session and what is counted in it.
 pub(crate) struct Live {
     pub(crate) session: Arc<Session>,
-    pub(crate) calls: AtomicU64,
+    pub(crate) calls: Arc<AtomicU64>,
 }
 
 /// Something could not be done.
@@ -407,11 +407,17 @@ impl Shared {
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
         let found = self.store.session_by_key(key)?.filter(|found| {
             found.is_open(now)
-                && found.opening.chain == opening.chain
+                && found.opening.chain.is_like(&opening.chain)
                 && found.opening.tenant == opening.tenant
         });
         Ok(found.map(|mut found| {
             found.opening.supported.clone_from(&opening.supported);
+            // A fresh credential says the same of the same principals, and until later.
+            found.opening.chain.clone_from(&opening.chain);
+            let outdated = sessions.get(&found.id).filter(|live| live.session.opening != found.opening);
+            if let Some(calls) = outdated.map(|live| Arc::clone(&live.calls)) {
+                sessions.insert(found.id, Arc::new(Live { session: Arc::new(found.clone()), calls }));
+            }
             self.remember(&mut sessions, found)
         }))
     }
@@ -432,7 +438,7 @@ impl Shared {
         let id = session.id;
         let live = sessions
             .entry(id)
-            .or_insert_with(|| Arc::new(Live { session: Arc::new(session), calls: AtomicU64::new(0) }));
+            .or_insert_with(|| Arc::new(Live { session: Arc::new(session), calls: Arc::default() }));
         Arc::clone(&live.session)
     }
 

@@ -9,6 +9,8 @@ use crate::cedar_text::NAMESPACE;
 use crate::data::{self, Asserted, Directory};
 use crate::diagnostic::{Severity, nearest};
 use crate::manifest;
+use crate::principals::{self, Principals};
+use crate::purposes::{self, Purposes};
 use crate::rule::{Body, Folder, PolicyFile, Rule};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::source::FileKind;
@@ -23,6 +25,8 @@ pub(crate) struct Checked {
     pub(crate) manifests: BTreeMap<ActionName, ToolManifest>,
     pub(crate) directory: Directory,
     pub(crate) asserted: Asserted,
+    pub(crate) principals: Principals,
+    pub(crate) purposes: Purposes,
     pub(crate) cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -40,10 +44,22 @@ pub(crate) fn check(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
     settle(&mut reading.findings)?;
     reading.findings.extend(validate::findings(&reading));
     settle(&mut reading.findings)?;
-    let Reading { files, manifests, directory, asserted, cases, vocabulary, findings, .. } = reading;
+    let Reading {
+        files,
+        manifests,
+        directory,
+        asserted,
+        principals,
+        purposes,
+        cases,
+        vocabulary,
+        findings,
+        ..
+    } = reading;
     let rules = files.into_iter().flat_map(|file| file.rules).collect();
     let manifests = manifests.into_iter().map(|(name, (manifest, _))| (name, manifest)).collect();
-    Ok(Checked { rules, manifests, directory, asserted, cases, vocabulary, warnings: findings })
+    let warnings = findings;
+    Ok(Checked { rules, manifests, directory, asserted, principals, purposes, cases, vocabulary, warnings })
 }
 
 fn settle(findings: &mut Vec<Diagnostic>) -> Result<(), Vec<Diagnostic>> {
@@ -59,6 +75,8 @@ pub(crate) struct Reading<'s> {
     pub(crate) manifests: BTreeMap<ActionName, (ToolManifest, &'s str)>,
     directory: Directory,
     asserted: Asserted,
+    principals: Principals,
+    purposes: Purposes,
     cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     /// Parts of classes that are named anywhere.
@@ -77,6 +95,8 @@ impl<'s> Reading<'s> {
             FileKind::Tools => self.tools(path, text)?,
             FileKind::Entities => self.directory = data::entities(path, text)?,
             FileKind::Asserted => self.asserted = data::asserted(path, text)?,
+            FileKind::Principals => self.principals = principals::read(path, text)?,
+            FileKind::Purposes => self.purposes = purposes::read(path, text)?,
             FileKind::Risk => risk(path, text)?,
             FileKind::Tests => self.cases.extend(cases::read(path, text)?),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cordon_core::{Decimal, PrincipalKind, Record, Value};
+use cordon_core::{Decimal, Principal, PrincipalKind, Record, SpiffeId, Value};
 
 use crate::Diagnostic;
 use crate::tree::{self, Reader, Tree, TreeValue, member};
@@ -25,8 +25,23 @@ pub(crate) fn entities(file: &str, text: &str) -> Result<Directory, Vec<Diagnost
     let root = tree::from_json_text(file, text).map_err(|finding| vec![*finding])?;
     let mut reader = Reader::new(file, text);
     let mut directory = Directory::new();
+    let mut workloads = BTreeSet::new();
     for item in reader.list("the file", &root).unwrap_or_default() {
         if let Some((key, known)) = entity(&mut reader, item) {
+            match known.attributes.get(WORKLOAD) {
+                Some(Value::Text(text)) if key.0 == PrincipalKind::Agent => match text.parse::<SpiffeId>() {
+                    // One workload that is two agents could choose which of them it is.
+                    Ok(id) if workloads.contains(&id) => {
+                        reader.refuse(&item.span, format!("two agents have the `{WORKLOAD}` `{id}`"));
+                    }
+                    Ok(id) => drop(workloads.insert(id)),
+                    Err(error) => reader.refuse(&item.span, error.to_string()),
+                },
+                Some(_) if key.0 == PrincipalKind::Agent => {
+                    reader.refuse(&item.span, format!("`{WORKLOAD}` is a text"));
+                }
+                _ => {}
+            }
             let twice = format!("`{}` `{}` is listed twice", key.0.as_str(), key.1);
             if directory.insert(key, known).is_some() {
                 reader.refuse(&item.span, twice);
@@ -35,6 +50,32 @@ pub(crate) fn entities(file: &str, text: &str) -> Result<Directory, Vec<Diagnost
     }
     if reader.findings.is_empty() { Ok(directory) } else { Err(reader.findings) }
 }
+
+/// Every team a principal is in, directly or through another team.
+pub(crate) fn teams(directory: &Directory, principal: &Principal) -> BTreeSet<Box<str>> {
+    let mut teams = BTreeSet::new();
+    let mut open: Vec<Box<str>> = principal.teams.clone();
+    let known = directory.get(&(principal.kind, principal.id.clone()));
+    open.extend(known.into_iter().flat_map(|known| known.teams.iter().cloned()));
+    while let Some(team) = open.pop() {
+        let outer = directory.get(&(PrincipalKind::Team, team.clone()));
+        if teams.insert(team) {
+            open.extend(outer.into_iter().flat_map(|outer| outer.teams.iter().cloned()));
+        }
+    }
+    teams
+}
+
+/// The agents that are known by the workload they run as.
+pub(crate) fn workloads(directory: &Directory) -> impl Iterator<Item = (SpiffeId, &str)> {
+    directory.iter().filter_map(|((kind, id), known)| match known.attributes.get(WORKLOAD) {
+        Some(Value::Text(text)) if *kind == PrincipalKind::Agent => Some((text.parse().ok()?, &**id)),
+        _ => None,
+    })
+}
+
+/// The attribute of an agent that names its workload.
+const WORKLOAD: &str = "spiffe_id";
 
 fn entity(reader: &mut Reader<'_>, tree: &Tree) -> Option<((PrincipalKind, Box<str>), Known)> {
     let members = reader.table("an entity", tree)?;
@@ -143,6 +184,13 @@ mod tests {
             ("[{\"type\":\"User\",\"id\":\"x\"},{\"type\":\"User\",\"id\":\"x\"}]", "listed twice"),
             ("[{\"type\":\"User\",\"id\":\"x\",\"attributes\":{\"a\":1e9}}]", "four digits"),
             ("[{\"type\":\"User\",\"id\":\"x\",\"attributes\":{\"id\":\"y\"}}]", "always the identifier"),
+            (r#"[{"type":"Agent","id":"x","attributes":{"spiffe_id":"x"}}]"#, "workload's name"),
+            (r#"[{"type":"Agent","id":"x","attributes":{"spiffe_id":7}}]"#, "`spiffe_id` is a text"),
+            (
+                r#"[{"type":"Agent","id":"x","attributes":{"spiffe_id":"spiffe://a/b"}},
+                    {"type":"Agent","id":"y","attributes":{"spiffe_id":"spiffe://a/b"}}]"#,
+                "two agents have",
+            ),
             ("[", "data/entities.json:1:2: error"),
         ] {
             let finding = entities("data/entities.json", text).unwrap_err().remove(0).to_string();

@@ -11,13 +11,14 @@ use crate::PolicySet;
 use crate::engine::{Outcome, Outcomes, Question};
 use crate::frame::{Frame, Judged, Maker};
 use crate::policies::Inner;
+use crate::principals::Demand;
 use crate::rule::{Body, Rule};
 use crate::schema::is_reserved_group;
 
 /// Judges one request. Same arguments, same judgement, on any machine, in any year.
 ///
-/// Deny if any principal lacks a satisfied permission, if any prohibition is satisfied, if any
-/// prohibition or obligation could not be judged, or if an obligation is due that the enforcement
+/// Deny if a principal that must permit it lacks a satisfied permission, if signed data refuse the
+/// principals or the purpose, if any prohibition is satisfied, if any prohibition or obligation could not be judged, or if an obligation is due that the enforcement
 /// point cannot carry out. Else ask if an approval is due. Else allow.
 pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Judgement {
     let answer =
@@ -89,8 +90,10 @@ impl Assessment {
     }
 
     fn combine(&self, policies: &PolicySet, request: &Request, facts: &Facts) -> Judgement {
-        let rules = &policies.inner().rules;
-        let mut reasons = Vec::new();
+        let inner = policies.inner();
+        let rules = &inner.rules;
+        let demand = inner.principals.demand(&request.action);
+        let mut reasons = refusals(policies, request, &demand);
         let mut due = Vec::new();
         for (judged, outcomes) in self.principals() {
             let role = judged.roles.first().copied();
@@ -121,7 +124,7 @@ impl Assessment {
                     }
                 }
             }
-            if !permitted {
+            if !permitted && demand.counts(&judged.roles) {
                 reasons.push(no_permit(request, judged, outcomes, rules));
             }
         }
@@ -129,6 +132,16 @@ impl Assessment {
         reasons.extend(obligations.iter().filter_map(|obligation| unenforceable(obligation, facts)));
         finish(policies, reasons, obligations)
     }
+}
+
+/// What signed data say against the request, whatever the rules say.
+pub(crate) fn refusals(policies: &PolicySet, request: &Request, demand: &Demand) -> Vec<Reason> {
+    let inner = policies.inner();
+    let mut reasons = inner.principals.lacking(&request.chain, &request.action, demand);
+    if let Some(purpose) = &request.context.purpose {
+        reasons.extend(inner.purposes.refusal(purpose, &request.chain, &inner.directory));
+    }
+    reasons
 }
 
 fn finish(policies: &PolicySet, mut reasons: Vec<Reason>, mut obligations: Vec<Obligation>) -> Judgement {

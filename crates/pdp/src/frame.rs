@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use cordon_core::{
-    Ambiguity, Facts, Principal, PrincipalKind, Record, Request, ResourceKind, Role, Timestamp,
-    UnknownReason, Value,
-};
+use cordon_core::{Ambiguity, Facts, Record, Request, ResourceKind, Role, Timestamp, UnknownReason, Value};
 
-use crate::data::{Directory, Known};
+use crate::data::{Directory, Known, teams};
 use crate::index::Needs;
 
 /// A request as the engine reads it.
@@ -135,7 +132,7 @@ impl Maker<'_> {
             let known = self.directory.get(&(principal.kind, principal.id.clone()));
             let part = parts.entry((principal.kind.as_str(), &principal.id)).or_default();
             part.merge_over(known);
-            part.teams.extend(self.teams(principal, known));
+            part.teams.extend(teams(self.directory, principal));
         }
         let part = parts.entry((target.kind.as_str(), &target.id)).or_default();
         part.attributes.insert("tenant".into(), Value::Text(target.tenant.clone()));
@@ -173,20 +170,6 @@ impl Maker<'_> {
         let servers = part.server.iter().map(|server| self.uid(ResourceKind::SERVER, server));
         let parents = teams.chain(servers).collect::<Result<_, _>>()?;
         Entity::new(uid, attributes, parents).map_err(|error| error.to_string())
-    }
-
-    /// Every team a principal is in, directly or through another team.
-    fn teams(&self, principal: &Principal, known: Option<&Known>) -> BTreeSet<Box<str>> {
-        let mut teams = BTreeSet::new();
-        let mut open: Vec<Box<str>> = principal.teams.clone();
-        open.extend(known.into_iter().flat_map(|known| known.teams.iter().cloned()));
-        while let Some(team) = open.pop() {
-            let outer = self.directory.get(&(PrincipalKind::Team, team.clone()));
-            if teams.insert(team) {
-                open.extend(outer.into_iter().flat_map(|outer| outer.teams.iter().cloned()));
-            }
-        }
-        teams
     }
 
     fn judged(
@@ -286,8 +269,15 @@ impl Maker<'_> {
             add("env", fields)?;
         }
         if self.needs.context("chain") {
-            let fields = request.chain.members();
-            add("chain", fields.map(|(role, one)| (role.as_str().to_owned(), text(&one.id))).collect())?;
+            let single = request.chain.members().filter(|(role, _)| *role != Role::Via);
+            let mut fields: Vec<_> =
+                single.map(|(role, one)| (role.as_str().to_owned(), text(&one.id))).collect();
+            let via = request.chain.via();
+            let set = RestrictedExpression::new_set(via.iter().map(|one| text(&one.id)));
+            fields.push(("via".to_owned(), set));
+            let depth = i64::try_from(via.len()).unwrap_or(i64::MAX);
+            fields.push(("depth".to_owned(), RestrictedExpression::new_long(depth)));
+            add("chain", fields)?;
         }
         if self.needs.context("ambiguous") {
             let set = ambiguities(request, facts).into_iter().map(|ambiguity| text(ambiguity.as_str()));

@@ -22,6 +22,8 @@ mod manifest;
 mod mention;
 mod obligation;
 mod policies;
+mod principals;
+mod purposes;
 mod rule;
 mod schema;
 mod source;

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use cedar_policy::EntityTypeName;
 use cordon_core::{
-    Action, ActionName, Class, ClassKind, Digest, Effect, Facts, ReasonKind, Request, Resource, ResourceKind,
-    RuleRef, Timestamp, ToolManifest, Verdict,
+    Action, ActionName, Class, ClassKind, Digest, Effect, Facts, Reason, ReasonKind, Request, Resource,
+    ResourceKind, RuleRef, SpiffeId, Timestamp, ToolManifest, Verdict,
 };
 
 use crate::argument::ArgType;
 use crate::cases::{Case, TestReport};
 use crate::cedar_text::NAMESPACE;
 use crate::compile::{self, Checked};
-use crate::data::{Asserted, Directory};
+use crate::data::{self, Asserted, Directory};
 use crate::engine::{Evaluator, StockCedar};
 use crate::index::{Index, Needs};
 use crate::mention::Mentions;
+use crate::principals::{Principals, no_user};
+use crate::purposes::Purposes;
 use crate::rule::{Body, Rule};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::{Diagnostic, PolicySource};
@@ -41,6 +43,10 @@ pub(crate) struct Inner {
     /// Parts of classes that any rule or manifest names.
     parts: BTreeSet<Box<str>>,
     asserted: Asserted,
+    pub(crate) principals: Principals,
+    pub(crate) purposes: Purposes,
+    /// Agents by the names of the workloads that they run as.
+    workloads: BTreeMap<SpiffeId, Box<str>>,
     cases: Vec<Case>,
 }
 
@@ -100,6 +106,8 @@ impl PolicySet {
             manifests: BTreeMap::new(),
             directory: Directory::new(),
             asserted: BTreeSet::new(),
+            principals: Principals::default(),
+            purposes: Purposes::default(),
             cases: Vec::new(),
             vocabulary: Vocabulary::default(),
             warnings: Vec::new(),
@@ -146,6 +154,33 @@ impl PolicySet {
     /// Whether callers may assert `attribute` of entities of type `kind` (`data/asserted.json`).
     pub fn may_assert(&self, kind: &str, attribute: &str) -> bool {
         self.0.asserted.contains(&(Box::from(kind), Box::from(attribute)))
+    }
+
+    /// Whether the source says which purposes there are and who may claim them
+    /// (`data/purposes.json`).
+    pub fn has_purposes(&self) -> bool {
+        self.0.purposes.is_declared()
+    }
+
+    /// Why a door refuses an agent that acts for no user, where the source does not say which actions
+    /// need one; where it does (`data/principals.json`), the decision refuses.
+    pub fn needs_user(&self, action: &Action) -> Option<Reason> {
+        let reason = || Reason {
+            kind: ReasonKind::Refused,
+            rule: RuleRef::builtin("cordon:no-user"),
+            ..no_user(action)
+        };
+        (!self.0.principals.is_declared()).then(reason)
+    }
+
+    /// The agent that runs as this workload (`spiffe_id` in `data/entities.json`).
+    pub fn agent_of(&self, workload: &SpiffeId) -> Option<&str> {
+        self.0.workloads.get(workload).map(|agent| &**agent)
+    }
+
+    /// The workload that this agent runs as, where the source names one.
+    pub fn workload_of(&self, agent: &str) -> Option<&SpiffeId> {
+        self.0.workloads.iter().find_map(|(workload, known)| (**known == *agent).then_some(workload))
     }
 
     /// How much the source holds.
@@ -241,6 +276,7 @@ impl Inner {
             index: Index::default(),
             needs: Needs::default(),
             engine: Box::new(StockCedar::default()),
+            workloads: data::workloads(&checked.directory).map(|(id, agent)| (id, agent.into())).collect(),
             directory: checked.directory,
             types,
             manifests: checked.manifests,
@@ -248,6 +284,8 @@ impl Inner {
             own,
             parts: BTreeSet::new(),
             asserted: checked.asserted,
+            principals: checked.principals,
+            purposes: checked.purposes,
             cases: checked.cases,
         }
     }

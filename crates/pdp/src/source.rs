@@ -20,6 +20,8 @@ pub(crate) enum FileKind {
     Tools,
     Entities,
     Asserted,
+    Principals,
+    Purposes,
     Risk,
     Tests,
 }
@@ -35,7 +37,7 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
 const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, schema/*.cedarschema, \
-                      tools/*.toml, data/entities.json, data/asserted.json, risk.toml and tests/*.toml";
+                      tools/*.toml, data/{entities,asserted,principals,purposes}.json, risk.toml and tests/*.toml";
 
 impl PolicySource {
     /// An empty source: nothing is permitted.
@@ -130,11 +132,15 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "tests" if stem(".toml") => FileKind::Tests,
         "data" if name == "entities.json" => FileKind::Entities,
         "data" if name == "asserted.json" => FileKind::Asserted,
+        "data" if name == "principals.json" => FileKind::Principals,
+        "data" if name == "purposes.json" => FileKind::Purposes,
         "" if name == "risk.toml" => FileKind::Risk,
         "guards" if stem(".rego") => return unsupported("Rego guards"),
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
-            return unsupported("data files other than entities.json and asserted.json");
+            return unsupported(
+                "data files other than entities.json, asserted.json, principals.json and purposes.json",
+            );
         }
         _ => {
             let folders = ["permissions", "obligations", "schema", "tools", "data", "tests"];
@@ -180,6 +186,9 @@ mod tests {
         check("tests/a.toml", Ok(FileKind::Tests));
         check("data/entities.json", Ok(FileKind::Entities));
         check("data/asserted.json", Ok(FileKind::Asserted));
+        check("data/principals.json", Ok(FileKind::Principals));
+        check("data/purposes.json", Ok(FileKind::Purposes));
+        check("data/purpose.json", Err("not supported by this version"));
         check("data/other.json", Err("not supported by this version"));
         check("risk.toml", Ok(FileKind::Risk));
         check("guards/a.rego", Err("not supported by this version"));

@@ -3,7 +3,7 @@
 use cordon_core::{Facts, Request, Timestamp};
 
 use crate::PolicySet;
-use crate::decide::{Assessment, assess};
+use crate::decide::{Assessment, assess, refusals};
 use crate::engine::Outcome;
 use crate::rule::{Body, Rule};
 
@@ -16,11 +16,15 @@ pub fn could_allow(policies: &PolicySet, request: &Request, facts: &Facts, now: 
     let mut request = request.clone();
     request.context.args.clear();
     assess(policies, &request, facts, now)
-        .is_ok_and(|assessment| could_allow_some(&assessment, policies, facts))
+        .is_ok_and(|assessment| could_allow_some(&assessment, policies, &request, facts))
 }
 
-fn could_allow_some(assessment: &Assessment, policies: &PolicySet, facts: &Facts) -> bool {
+fn could_allow_some(assessment: &Assessment, policies: &PolicySet, request: &Request, facts: &Facts) -> bool {
     let inner = policies.inner();
+    let demand = inner.principals.demand(&request.action);
+    if !refusals(policies, request, &demand).is_empty() {
+        return false;
+    }
     assessment.principals().all(|(judged, outcomes)| {
         let scopes = inner.engine.scopes(assessment.question(inner, judged)).unwrap_or_default();
         let mut permitted = false;
@@ -39,7 +43,7 @@ fn could_allow_some(assessment: &Assessment, policies: &PolicySet, facts: &Facts
                 Body::Obligation(_) | Body::Prohibition => return false,
             }
         }
-        permitted
+        permitted || !demand.counts(&judged.roles)
     })
 }
 

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use cordon_core::Digest;
 use cordon_core::ed25519::VerifyingKey;
+use cordon_gateway::auth::{ClaimAge, ClaimOf, ClaimRule, TokenRules};
 use cordon_guard::policy::{BundleRole, Diagnostic, RoleTrust, Trust};
 use cordon_guard::{Approver, Approvers};
 use cordon_store::datadir::DataDir;
 use toml::Spanned;
 
-use super::raw::{RawApprover, RawConfig, RawIdentity, RawOauth, RawRoleTrust, RawServe, RawServer};
-use super::{Config, ConfigLimits, Identity, Jwks, McpServer, Oauth, Serve, Tls, Upstream, login};
+use super::raw::{
+    RawApprover, RawAttribute, RawConfig, RawIdentity, RawOauth, RawRoleTrust, RawServe, RawServer, RawSpiffe,
+};
+use super::{Config, ConfigLimits, Identity, Jwks, McpServer, Oauth, Serve, Spiffe, Tls, Upstream, login};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
 const APPROVER_ROLE: &str = "approver";
@@ -51,6 +54,7 @@ impl Checker<'_> {
             (BundleRole::Tools, raw.trust.tools),
             (BundleRole::Kill, raw.trust.kill),
         ]);
+        let tls = raw.serve.tls.is_some();
         Config {
             file: self.file.to_owned(),
             digest: Digest::of(self.text.as_bytes()),
@@ -64,7 +68,8 @@ impl Checker<'_> {
             servers: self.servers(raw.mcp.server),
             hold_s: self.bounded(raw.mcp.hold_s.as_ref(), 30, 0..=3_600, "seconds"),
             session_h: self.bounded(raw.mcp.session_h.as_ref(), 168, 1..=8_760, "hours"),
-            oauth: raw.auth.oauth.map(|oauth| self.oauth(oauth)),
+            issuers: self.issuers(raw.auth.oauth.into_iter().chain(raw.auth.issuer)),
+            spiffe: raw.auth.spiffe.map(|spiffe| self.spiffe(spiffe, tls)),
             limits: ConfigLimits {
                 sessions_max: self.bounded(
                     raw.limits.sessions_max.as_ref(),
@@ -267,6 +272,39 @@ impl Checker<'_> {
         }
     }
 
+    fn issuers(&mut self, raw: impl Iterator<Item = RawOauth>) -> Vec<Oauth> {
+        let mut names = BTreeSet::new();
+        let mut issuers = Vec::new();
+        for raw in raw {
+            // Two sets of rules for one issuer would let a token be judged by the milder one.
+            if !names.insert(raw.issuer.as_ref().clone()) {
+                let message = format!("two sets of rules are for the issuer `{}`", raw.issuer.as_ref());
+                self.wrong(raw.issuer.span(), message);
+            }
+            issuers.push(self.oauth(raw));
+        }
+        issuers
+    }
+
+    fn spiffe(&mut self, raw: RawSpiffe, tls: bool) -> Spiffe {
+        if !tls {
+            self.wrong(raw.ca.span(), "client certificates need `[serve] tls`");
+        }
+        let domain = raw.trust_domain.as_ref();
+        if !cordon_core::is_trust_domain(domain) {
+            let got = domain.escape_debug();
+            self.wrong(
+                raw.trust_domain.span(),
+                format!("`{got}` is not a trust domain such as `prod.example`"),
+            );
+        }
+        Spiffe {
+            ca: self.path(raw.ca.as_ref()),
+            trust_domain: raw.trust_domain.into_inner().into(),
+            required: raw.required,
+        }
+    }
+
     fn oauth(&mut self, raw: RawOauth) -> Oauth {
         self.url(&raw.issuer, &["https://"]);
         let jwks = match (raw.jwks_file, raw.jwks_url) {
@@ -280,12 +318,89 @@ impl Checker<'_> {
                 Jwks::File(PathBuf::new())
             }
         };
+        let leeway_s = self.bounded(raw.leeway_s.as_ref(), 30, 0..=60, "seconds");
+        let rules = self.token_rules(raw.types, raw.algorithms, raw.age_max_s.as_ref(), raw.attributes);
         Oauth {
             issuer: raw.issuer.into_inner().into(),
             audience: raw.audience.map(Into::into),
             jwks,
             scopes: raw.scopes.into_iter().map(Into::into).collect(),
+            leeway_s,
+            one_time: raw.one_time,
+            rules,
         }
+    }
+
+    fn token_rules(
+        &mut self,
+        types: Option<Spanned<Vec<String>>>,
+        algorithms: Option<Spanned<Vec<String>>>,
+        age_max_s: Option<&Spanned<u32>>,
+        attributes: BTreeMap<String, Spanned<RawAttribute>>,
+    ) -> TokenRules {
+        let mut rules = TokenRules::default();
+        if let Some(algorithms) = algorithms {
+            let known = rules.algorithms.clone();
+            if algorithms.as_ref().is_empty()
+                || !algorithms.as_ref().iter().all(|name| known.iter().any(|known| **known == **name))
+            {
+                let message = format!("`algorithms` are some of `{}`", known.join("`, `"));
+                self.wrong(algorithms.span(), message);
+            }
+            rules.algorithms = algorithms.into_inner().into_iter().map(Into::into).collect();
+        }
+        if let Some(types) = types {
+            let plain = |text: &String| {
+                !text.is_empty()
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b))
+            };
+            if types.as_ref().is_empty() || !types.as_ref().iter().all(plain) {
+                self.wrong(types.span(), "`types` are media types such as `at+jwt`, without `application/`");
+            }
+            rules.types = types.into_inner().into_iter().map(Into::into).collect();
+        }
+        rules.age_max_s = age_max_s.map(|_| self.bounded(age_max_s, 0, 1..=31_536_000, "seconds").into());
+        rules.claims = attributes.into_iter().map(|(name, raw)| self.claim(name, raw)).collect();
+        rules
+    }
+
+    /// A claim that becomes the attribute `name`.
+    fn claim(&mut self, name: String, raw: Spanned<RawAttribute>) -> ClaimRule {
+        let span = raw.span();
+        let raw = raw.into_inner();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !starts || !name.chars().all(plain) || matches!(&*name, "id" | "tenant" | "markings" | "spiffe_id")
+        {
+            self.wrong(
+                span.clone(),
+                format!("`{}` is not an attribute that claims may set", name.escape_debug()),
+            );
+        }
+        for pointer in [Some(&raw.claim), raw.since.as_ref()].into_iter().flatten() {
+            if !pointer.starts_with('/') || pointer.contains('*') {
+                let message = format!("`{}` is not a JSON Pointer such as `/groups`", pointer.escape_debug());
+                self.wrong(span.clone(), message);
+            }
+        }
+        if raw.since.is_some() && raw.max_age_s.is_none() {
+            self.wrong(span.clone(), "`since` says how old a claim is; `max_age_s` says how old it may be");
+        }
+        let of = match raw.of.as_deref() {
+            None | Some("user") => ClaimOf::User,
+            Some("agent") => ClaimOf::Agent,
+            Some(other) => {
+                let message = format!("`of` is `{}`, expected `user` or `agent`", other.escape_debug());
+                self.wrong(span, message);
+                ClaimOf::User
+            }
+        };
+        let max_s = raw.max_age_s.map(|age| self.bounded(Some(&age), 0, 1..=31_536_000, "seconds").into());
+        let since = raw.since.map(Into::into);
+        let age = max_s.map(|max_s| ClaimAge { max_s, since });
+        ClaimRule { claim: raw.claim.into(), of, attribute: name.into(), age }
     }
 
     fn url(&mut self, url: &Spanned<String>, schemes: &[&str]) {

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cordon_core::Digest;
+use cordon_gateway::auth::TokenRules;
 use cordon_guard::Approvers;
 use cordon_guard::policy::{Diagnostic, Trust};
 use cordon_store::datadir::DataDir;
@@ -50,8 +51,10 @@ pub(crate) struct Config {
     pub(crate) hold_s: u32,
     /// How long a session lives, in hours.
     pub(crate) session_h: u32,
-    /// Bearer tokens of an authorization server.
-    pub(crate) oauth: Option<Oauth>,
+    /// The authorization servers whose bearer tokens count.
+    pub(crate) issuers: Vec<Oauth>,
+    /// Whose client certificates count.
+    pub(crate) spiffe: Option<Spiffe>,
     /// Bounds.
     pub(crate) limits: ConfigLimits,
     /// How long an approval may stay unanswered or unspent, in seconds.
@@ -146,6 +149,23 @@ pub(crate) struct Oauth {
     pub(crate) jwks: Jwks,
     /// Scopes that a token needs.
     pub(crate) scopes: Vec<Box<str>>,
+    /// How far clocks may be apart, in seconds.
+    pub(crate) leeway_s: u32,
+    /// Whether a token counts once only.
+    pub(crate) one_time: bool,
+    /// What else its tokens must be, and what their claims mean.
+    pub(crate) rules: TokenRules,
+}
+
+/// Whose client certificates count (X.509-SVID).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spiffe {
+    /// The authorities, as a PEM file.
+    pub(crate) ca: PathBuf,
+    /// The trust domain that they may name workloads of.
+    pub(crate) trust_domain: Box<str>,
+    /// Whether nobody is answered without a certificate.
+    pub(crate) required: bool,
 }
 
 /// Where an issuer's keys come from.

@@ -126,6 +126,17 @@ pub(super) struct RawHeader {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawAuth {
     pub(super) oauth: Option<RawOauth>,
+    pub(super) issuer: Vec<RawOauth>,
+    pub(super) spiffe: Option<RawSpiffe>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSpiffe {
+    pub(super) ca: Spanned<String>,
+    pub(super) trust_domain: Spanned<String>,
+    #[serde(default)]
+    pub(super) required: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,6 +148,23 @@ pub(super) struct RawOauth {
     pub(super) jwks_url: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) scopes: Vec<String>,
+    pub(super) types: Option<Spanned<Vec<String>>>,
+    pub(super) algorithms: Option<Spanned<Vec<String>>>,
+    pub(super) leeway_s: Option<Spanned<u32>>,
+    pub(super) age_max_s: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) one_time: bool,
+    #[serde(default)]
+    pub(super) attributes: BTreeMap<String, Spanned<RawAttribute>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAttribute {
+    pub(super) claim: String,
+    pub(super) of: Option<String>,
+    pub(super) max_age_s: Option<Spanned<u32>>,
+    pub(super) since: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

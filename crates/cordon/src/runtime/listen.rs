@@ -12,7 +12,8 @@ use axum::http::HeaderValue;
 use axum::response::IntoResponse as _;
 use cordon_control::{Api, Caller, CallerRole, Refusal};
 use cordon_gateway::auth::{
-    AuthError, Authenticator, JwksSource, OAuth, OAuthOptions, Token, Tokens, WELL_KNOWN,
+    AuthError, Authenticator, JwksSource, OAuth, OAuthOptions, Peer, Token, TokenRules, Tokens, WELL_KNOWN,
+    Workloads,
 };
 use cordon_gateway::authzen::{Answer, Endpoint};
 use cordon_gateway::mcp::http::HttpOptions;
@@ -70,8 +71,8 @@ pub(crate) struct Service {
 enum Via {
     /// The socket, from this user or root.
     Socket(Box<str>),
-    /// The network listener.
-    Network,
+    /// The network listener, from this workload where it showed a certificate.
+    Network(Option<Arc<Peer>>),
 }
 
 impl Service {
@@ -98,7 +99,7 @@ impl Service {
     }
 
     async fn answer(self: Arc<Self>, via: Via, request: Request<Incoming>) -> Response<Body> {
-        if let Via::Network = via {
+        if let Via::Network(_) = via {
             let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
             if !self.hosts.admit(host) {
                 let message = "this Host is not one of the names of this node; add it to `[serve] hosts`";
@@ -125,13 +126,13 @@ impl Service {
                 };
                 self.known(request, caller, name).await
             }
-            Via::Network if self.is_console(&request) => {
+            Via::Network(_) if self.is_console(&request) => {
                 let Some(caller) = gateway_caller(&self.owner.config, CallerRole::Operator) else {
                     return Refusal::unauthenticated().into_response();
                 };
                 self.known(request, caller, "console".into()).await
             }
-            Via::Network => match self.caller(&request).await {
+            Via::Network(peer) => match self.caller(&request, peer.as_deref()).await {
                 Ok(caller) => {
                     let name = format!("{} token", caller.role.as_str()).into();
                     self.known(request, caller, name).await
@@ -205,8 +206,14 @@ impl Service {
     }
 
     /// The caller of a request from the network.
-    async fn caller(&self, request: &Request<Incoming>) -> Result<cordon_gateway::Caller, AuthError> {
-        let found = self.auth.authenticate(request.headers(), self.owner.guard.now()).await;
+    async fn caller(
+        &self,
+        request: &Request<Incoming>,
+        peer: Option<&Peer>,
+    ) -> Result<cordon_gateway::Caller, AuthError> {
+        let guard = &self.owner.guard;
+        let policies = guard.policies();
+        let found = self.auth.authenticate(request.headers(), peer, &policies.set, guard.now()).await;
         match found {
             Err(AuthError::Missing) if self.is_open(request.uri().path()) => {
                 local_caller(&self.owner.config, &self.owner.config.identity.agent)
@@ -336,10 +343,12 @@ pub(super) async fn on_network(
         let (service, stopped, tls) = (Arc::clone(&serving), until.clone(), tls.clone());
         Some(async move {
             match tls {
-                None => connection(service, Via::Network, stream, place, stopped).await,
+                None => connection(service, Via::Network(None), stream, place, stopped).await,
                 Some(tls) => {
-                    if let Ok(Ok(stream)) = timeout(HEAD_PATIENCE, tls.accept(stream)).await {
-                        connection(service, Via::Network, stream, place, stopped).await;
+                    if let Ok(Ok(stream)) = timeout(HEAD_PATIENCE, tls.accept(stream)).await
+                        && let Ok(peer) = workload(&service, &stream)
+                    {
+                        connection(service, Via::Network(peer), stream, place, stopped).await;
                     }
                 }
             }
@@ -385,6 +394,25 @@ async fn serve_all<S, F>(
     }
     service.mcp.close().await;
     let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// The workload that the client's certificate names. A certificate that verified and names none that
+/// counts ends the connection: whoever shows one is that, or nobody.
+fn workload(
+    service: &Service,
+    stream: &tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
+) -> Result<Option<Arc<Peer>>, ()> {
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let (Some(certificate), Some(domain)) = (certificate, service.auth.trust_domain()) else {
+        return Ok(None);
+    };
+    match Peer::of(certificate, domain) {
+        Ok(peer) => Ok(Some(Arc::new(peer))),
+        Err(error) => {
+            term::note(format_args!("cordon: a client was turned away: {}", term::safe(&error.to_string())));
+            Err(())
+        }
+    }
 }
 
 async fn accept_failed(error: &std::io::Error) {
@@ -492,8 +520,11 @@ fn authenticator(owner: &Owner, address: SocketAddr, origin: &str) -> Result<Aut
             Some(Token::new(token.expose(), gateway_caller(config, role)?))
         }))
     });
-    let oauth = config.oauth.as_ref().map(|oauth| {
-        OAuth::new(OAuthOptions {
+    let principal =
+        cordon_core::Principal::new(cordon_core::PrincipalKind::User, config.identity.owner.clone());
+    let mut issuers = Vec::new();
+    for oauth in &config.issuers {
+        issuers.push(OAuth::new(OAuthOptions {
             issuer: oauth.issuer.clone(),
             origin: origin.into(),
             audiences: oauth.audience.clone().into_iter().collect(),
@@ -502,15 +533,25 @@ fn authenticator(owner: &Owner, address: SocketAddr, origin: &str) -> Result<Aut
                 Jwks::Url(url) => JwksSource::Url(url.clone()),
             },
             scopes: oauth.scopes.clone(),
-            owner: cordon_core::Principal::new(
-                cordon_core::PrincipalKind::User,
-                config.identity.owner.clone(),
-            ),
+            owner: principal.clone(),
             tenant: config.identity.tenant.clone(),
-            leeway_s: 30,
-        })
-    });
-    Ok(Authenticator::new(tokens, oauth.transpose()?))
+            leeway_s: oauth.leeway_s.into(),
+            rules: TokenRules {
+                // Which tokens were used before this start is not known.
+                once_since: oauth.one_time.then(|| owner.guard.now()),
+                ..oauth.rules.clone()
+            },
+        })?);
+    }
+    let authenticator = Authenticator::new(tokens, issuers);
+    Ok(match &config.spiffe {
+        None => authenticator,
+        Some(spiffe) => authenticator.with_workloads(Workloads {
+            trust_domain: spiffe.trust_domain.clone(),
+            owner: principal,
+            tenant: config.identity.tenant.clone(),
+        }),
+    })
 }
 
 fn text(status: StatusCode, body: String) -> Response<Body> {

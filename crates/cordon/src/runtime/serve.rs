@@ -70,16 +70,17 @@ pub(crate) fn run(config: Config, scope: Scope) -> Result<(), Failure> {
     ended
 }
 
-/// A listener that others reach needs TLS and an authorization server.
+/// A listener that others reach needs TLS and a way to know them.
 fn refuse_open_network(config: &Config) -> Result<(), Failure> {
     if config.serve.listen.ip().is_loopback() {
         return Ok(());
     }
-    let missing = match (&config.serve.tls, &config.oauth) {
-        (None, None) => "`[serve] tls` and `[auth.oauth]`",
-        (None, Some(_)) => "`[serve] tls`",
-        (Some(_), None) => "`[auth.oauth]`",
-        (Some(_), Some(_)) => return Ok(()),
+    let known = !config.issuers.is_empty() || config.spiffe.is_some();
+    let missing = match (&config.serve.tls, known) {
+        (None, false) => "`[serve] tls` and `[auth.oauth]` or `[auth.spiffe]`",
+        (None, true) => "`[serve] tls`",
+        (Some(_), false) => "`[auth.oauth]` or `[auth.spiffe]`",
+        (Some(_), true) => return Ok(()),
     };
     Err(Failure::new(format!(
         "refusing to listen on {}: other machines reach it, which needs {missing} in `{}`; token files \
@@ -102,7 +103,12 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let network = match scope {
         Scope::Network => {
-            let tls = config.serve.tls.as_ref().map(tls::acceptor).transpose()?;
+            let tls = config
+                .serve
+                .tls
+                .as_ref()
+                .map(|files| tls::acceptor(files, config.spiffe.as_ref()))
+                .transpose()?;
             let listener = TcpListener::bind(config.serve.listen).await.map_err(|error| {
                 Failure::from(error).context(&format!("cannot listen on {}", config.serve.listen))
             })?;

@@ -10,7 +10,7 @@ pub const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 pub struct Metadata {
     pub(super) origin: Box<str>,
     pub(super) path: Box<str>,
-    pub(super) issuer: Box<str>,
+    pub(super) issuers: Vec<Box<str>>,
     pub(super) scopes: Vec<Box<str>>,
 }
 
@@ -32,6 +32,7 @@ impl Metadata {
 
     /// The metadata as JSON.
     pub fn to_json(&self) -> String {
+        let issuers: Vec<_> = self.issuers.iter().map(|issuer| quote(issuer)).collect();
         let scopes: Vec<_> = self.scopes.iter().map(|scope| quote(scope)).collect();
         let scopes = match scopes.is_empty() {
             true => String::new(),
@@ -40,7 +41,7 @@ impl Metadata {
         format!(
             r#"{{"resource":{},"authorization_servers":[{}],"bearer_methods_supported":["header"]{scopes}}}"#,
             quote(&self.resource()),
-            quote(&self.issuer)
+            issuers.join(",")
         )
     }
 }

@@ -1,14 +1,13 @@
 //! An OAuth 2.1 resource server: access tokens are JWTs (RFC 9068) of one issuer, for this resource.
 
-use std::collections::BTreeSet;
+use cordon_core::{Chain, Principal, Timestamp};
+use jsonwebtoken::Algorithm;
 
-use cordon_core::{Chain, Principal, PrincipalKind, Timestamp};
-use jsonwebtoken::{Algorithm, Validation};
-use serde::Deserialize;
-
-use super::AuthError;
+use super::claims::{ClaimRule, Claims};
 use super::jwks::{Jwks, JwksSource};
-use super::metadata::Metadata;
+use super::jws::{ALGORITHMS, Jws};
+use super::once::Once;
+use super::{AuthError, Peer};
 use crate::{Caller, CallerRole};
 
 /// How tokens of an issuer are checked.
@@ -31,6 +30,36 @@ pub struct OAuthOptions {
     pub tenant: Box<str>,
     /// How far clocks may be apart, in seconds; at most 60.
     pub leeway_s: u64,
+    /// What else this issuer's tokens must be, and what their claims mean.
+    pub rules: TokenRules,
+}
+
+/// What an issuer's tokens must be beyond signed, for this resource and alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRules {
+    /// The media types (`typ`) that count, lower case, without `application/`.
+    pub types: Vec<Box<str>>,
+    /// The algorithms that count, of `RS256`, `PS256`, `ES256` and `EdDSA`.
+    pub algorithms: Vec<Box<str>>,
+    /// The oldest that a token may be, in seconds since it was issued.
+    pub age_max_s: Option<u64>,
+    /// Tokens count once, and only those issued from then on: what was used before is not known.
+    pub once_since: Option<Timestamp>,
+    /// The claims that become attributes.
+    pub claims: Vec<ClaimRule>,
+}
+
+impl Default for TokenRules {
+    /// Access tokens (RFC 9068 §2.1) of any accepted algorithm, as often as they are sent.
+    fn default() -> Self {
+        Self {
+            types: vec!["at+jwt".into()],
+            algorithms: ALGORITHMS.iter().map(|(name, _)| Box::from(*name)).collect(),
+            age_max_s: None,
+            once_since: None,
+            claims: Vec::new(),
+        }
+    }
 }
 
 /// The options do not make a resource server.
@@ -46,6 +75,12 @@ pub enum InvalidOauth {
     /// The clocks may be too far apart.
     #[error("a leeway of {0} s is more than 60 s")]
     Leeway(u64),
+    /// An algorithm is not one that may sign tokens.
+    #[error("`{0}` may not sign tokens, expected `RS256`, `PS256`, `ES256` or `EdDSA`")]
+    Algorithm(Box<str>),
+    /// No token could be accepted.
+    #[error("no {0} is accepted, so that no token could be")]
+    Nothing(&'static str),
     /// The issuer's keys cannot be had.
     #[error(transparent)]
     Jwks(#[from] super::JwksError),
@@ -55,31 +90,10 @@ pub enum InvalidOauth {
 #[derive(Debug)]
 pub struct OAuth {
     options: OAuthOptions,
+    algorithms: Vec<Algorithm>,
     jwks: Jwks,
+    once: Once,
 }
-
-/// The claims that are read. Everything else in a token means nothing here.
-#[derive(Deserialize)]
-struct Claims {
-    iss: String,
-    sub: Option<String>,
-    client_id: Option<String>,
-    azp: Option<String>,
-    scope: Option<String>,
-    aud: Audience,
-    exp: u64,
-    nbf: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-/// What may sign a token. A symmetric algorithm would make every public key a secret.
-const ALGORITHMS: &[Algorithm] = &[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
 
 impl OAuth {
     /// A resource server with these options. Keys are fetched with the first token.
@@ -97,62 +111,91 @@ impl OAuth {
         if options.leeway_s > 60 {
             return Err(InvalidOauth::Leeway(options.leeway_s));
         }
+        let mut algorithms = Vec::new();
+        for name in &options.rules.algorithms {
+            let found = ALGORITHMS.iter().find(|(known, _)| **known == **name);
+            algorithms.push(found.ok_or_else(|| InvalidOauth::Algorithm(name.clone()))?.1);
+        }
+        match (algorithms.is_empty(), options.rules.types.is_empty()) {
+            (true, _) => return Err(InvalidOauth::Nothing("algorithm")),
+            (_, true) => return Err(InvalidOauth::Nothing("`typ`")),
+            (false, false) => {}
+        }
         let jwks = Jwks::new(options.jwks.clone())?;
-        Ok(Self { options, jwks })
+        Ok(Self { options, algorithms, jwks, once: Once::default() })
     }
 
-    /// Whom `token` stands for at `now`.
-    pub(super) async fn caller(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+    /// The issuer whose tokens these rules are for.
+    pub(super) fn issuer(&self) -> &str {
+        &self.options.issuer
+    }
+
+    /// Whom a token of this issuer stands for at `now`, when `peer` shows it.
+    pub(super) async fn caller(
+        &self,
+        token: &Jws<'_>,
+        peer: Option<&Peer>,
+        now: Timestamp,
+    ) -> Result<Caller, AuthError> {
         let invalid = AuthError::Invalid;
-        let header = jsonwebtoken::decode_header(token).map_err(|_| invalid("it is not a signed token"))?;
-        if !ALGORITHMS.contains(&header.alg) {
-            return Err(invalid("its algorithm is not accepted"));
-        }
-        if !header.typ.as_deref().is_some_and(is_access_token) {
+        let algorithm = token.algorithm(&self.algorithms)?;
+        let types = &self.options.rules.types;
+        if !token.media_type().is_some_and(|found| types.iter().any(|known| **known == *found)) {
             return Err(invalid("its `typ` is not that of an access token"));
         }
-        if header.crit.is_some() {
+        if token.is_extended() {
             return Err(invalid("it has critical extensions"));
         }
-        // Where a key comes from is configured; `jwk`, `jku`, `x5u` and `x5c` in a token mean nothing.
-        let key = self.jwks.key(header.kid.as_deref(), header.alg, now).await?;
-        let mut validation = Validation::new(header.alg);
-        // Times are compared below, with the clock that everything else is judged by.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
-            .map_err(|_| invalid("its signature or its claims are not right"))?
-            .claims;
-        self.check(&claims, now)?;
-        self.chain(claims)
+        let key = self.jwks.key(token.key_id()?, algorithm, now).await?;
+        let claims = Claims(token.verify(&key, algorithm)?);
+        let expires = self.check(&claims, now)?;
+        is_bound_to(&claims, peer)?;
+        let caller = self.caller_of(&claims, now)?;
+        if let Some(since) = self.options.rules.once_since {
+            let issued =
+                claims.seconds("iat")?.ok_or(invalid("it may be used once only and has no `iat`"))?;
+            if issued < since.as_secs() {
+                return Err(invalid("it may be used once only, and whether it was is not known any more"));
+            }
+            self.once.take(claims.id()?, expires, now)?;
+        }
+        Ok(caller)
     }
 
-    fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), AuthError> {
+    /// Issuer, audience, times and scopes; from when on the token counts nowhere.
+    fn check(&self, claims: &Claims<'_>, now: Timestamp) -> Result<Timestamp, AuthError> {
         let invalid = AuthError::Invalid;
-        if claims.iss != *self.options.issuer {
+        if claims.text("iss")? != Some(self.issuer()) {
             return Err(invalid("it was issued by somebody else"));
         }
-        let audience = match &claims.aud {
-            Audience::One(one) => std::slice::from_ref(one),
-            Audience::Several(several) => several,
-        };
-        if !audience.iter().any(|audience| self.is_audience(audience)) {
+        if !claims.audiences()?.iter().any(|audience| self.is_audience(audience)) {
             return Err(invalid("it is for another resource"));
         }
-        let leeway = self.options.leeway_s;
-        if claims.exp.saturating_add(leeway) <= now.as_secs() {
+        let (leeway, now) = (self.options.leeway_s, now.as_secs());
+        let expires = claims.seconds("exp")?.ok_or(invalid("it does not say when it expires"))?;
+        let expires = expires.saturating_add(leeway);
+        if expires <= now {
             return Err(invalid("it has expired"));
         }
-        if claims.nbf.is_some_and(|nbf| nbf > now.as_secs().saturating_add(leeway)) {
+        let latest = now.saturating_add(leeway);
+        if claims.seconds("nbf")?.is_some_and(|begins| begins > latest) {
             return Err(invalid("it is not valid yet"));
         }
-        let have: BTreeSet<&str> = claims.scope.as_deref().unwrap_or_default().split(' ').collect();
-        match self.options.scopes.iter().find(|scope| !have.contains(&***scope)) {
-            Some(_) => Err(AuthError::Scope(self.options.scopes.join(" ").into())),
-            None => Ok(()),
+        let issued = claims.seconds("iat")?;
+        if issued.is_some_and(|issued| issued > latest) {
+            return Err(invalid("it was issued in the future"));
         }
+        if let Some(age_max_s) = self.options.rules.age_max_s {
+            let issued = issued.ok_or(invalid("it does not say when it was issued"))?;
+            if issued.saturating_add(age_max_s).saturating_add(leeway) <= now {
+                return Err(invalid("it is too old"));
+            }
+        }
+        let have = claims.scopes()?;
+        if self.options.scopes.iter().any(|scope| !have.contains(&**scope)) {
+            return Err(AuthError::Scope(self.options.scopes.join(" ").into()));
+        }
+        Ok(Timestamp::from_micros(expires.saturating_mul(1_000_000)))
     }
 
     fn is_audience(&self, audience: &str) -> bool {
@@ -163,39 +206,39 @@ impl OAuth {
         path.is_some_and(|path| matches!(path, "" | "/" | "/mcp") || path.starts_with("/mcp/"))
     }
 
-    fn chain(&self, claims: Claims) -> Result<Caller, AuthError> {
-        let agent = claims.client_id.or(claims.azp).filter(|id| !id.is_empty());
-        let user = claims.sub.filter(|id| !id.is_empty());
-        let agent = agent.or_else(|| user.clone()).ok_or(AuthError::Invalid("it names nobody"))?;
-        // A token that a client got for itself speaks for no user.
-        let user = user.filter(|user| *user != agent).map(|id| Principal::new(PrincipalKind::User, id));
-        let agent = Principal::new(PrincipalKind::Agent, agent);
+    fn caller_of(&self, claims: &Claims<'_>, now: Timestamp) -> Result<Caller, AuthError> {
+        let (mut agent, via, mut user) = claims.parties(self.issuer())?;
+        claims.describe(&self.options.rules.claims, &mut agent, user.as_mut(), now)?;
         let chain = Chain::new(Some(self.options.owner.clone()), Some(agent), user)
-            .map_err(|_| AuthError::Invalid("it names nobody"))?;
-        let scopes = claims.scope.unwrap_or_default();
+            .map_err(|_| AuthError::Invalid("it names nobody"))?
+            .with_via(via)
+            .map_err(|_| AuthError::Invalid("its work was passed on too often"))?;
         Ok(Caller {
             role: CallerRole::Agent,
             chain,
             tenant: self.options.tenant.clone(),
-            scopes: scopes.split(' ').filter(|scope| !scope.is_empty()).map(Box::from).collect(),
+            scopes: claims.scopes()?.into_iter().map(Box::from).collect(),
         })
     }
 
-    pub(super) fn metadata(&self, path: &str) -> Metadata {
-        Metadata {
-            origin: self.options.origin.clone(),
-            path: path.into(),
-            issuer: self.options.issuer.clone(),
-            scopes: self.options.scopes.clone(),
-        }
+    pub(super) fn options(&self) -> &OAuthOptions {
+        &self.options
     }
 }
 
-/// `at+jwt` (RFC 9068 §2.1); with or without `application/`, in any letter case. `JWT` alone is what
-/// identity tokens and many other things say.
-fn is_access_token(typ: &str) -> bool {
-    let typ = typ.to_ascii_lowercase();
-    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "at+jwt")
+/// Whether the one who shows the token holds what it is bound to (RFC 7800 §3): nothing, or the key of
+/// the client's certificate (RFC 8705 §3.1). A binding that is not understood binds to somebody else.
+fn is_bound_to(claims: &Claims<'_>, peer: Option<&Peer>) -> Result<(), AuthError> {
+    let Some(bound) = claims.0.get("cnf") else { return Ok(()) };
+    let thumbprint = match bound.members() {
+        [(name, node)] if &**name == "x5t#S256" => node.as_text(),
+        _ => None,
+    };
+    let shown = peer.map(|peer| super::base64url(peer.thumbprint().as_bytes()));
+    match thumbprint.is_some() && thumbprint == shown.as_deref() {
+        true => Ok(()),
+        false => Err(AuthError::Invalid("it is bound to a key that was not shown")),
+    }
 }
 
 /// `https`, or `http` to this machine.

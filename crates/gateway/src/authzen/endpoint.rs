@@ -131,7 +131,11 @@ impl Endpoint {
             Ok(evaluation) => evaluation,
             Err(error) => return Answer::error(400, "malformed", &error.to_string()),
         };
-        let Evaluation { request, supported } = evaluation;
+        let Evaluation { mut request, supported } = evaluation;
+        request.chain = match caller.speaks_for(request.chain) {
+            Ok(chain) => chain,
+            Err(mismatch) => return Answer::error(403, "identity", &mismatch.to_string()),
+        };
         let mut supported = supported.unwrap_or_else(BTreeSet::new);
         // "A person must approve" needs nothing of the enforcement point: it is answered with a no.
         supported.insert("approve");

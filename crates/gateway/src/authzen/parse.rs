@@ -173,7 +173,9 @@ impl Reading<'_> {
         let words = |name: &str| -> Result<Option<Box<str>>> {
             let Some(node) = member(name) else { return Ok(None) };
             let text = node.as_text().map_or_else(|| wrong(&format!("context.{name}"), "text"), Ok)?;
-            Ok(self.counts("context", name).then(|| text.into()))
+            // A purpose that the registry knows needs no other leave: it says who may claim it.
+            let registered = name == "purpose" && self.policies.has_purposes();
+            Ok((registered || self.counts("context", name)).then(|| text.into()))
         };
         let args = match (action.get("properties"), member("args")) {
             (Some(_), Some(_)) => {

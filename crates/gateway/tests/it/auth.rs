@@ -8,25 +8,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use cordon_core::{Principal, PrincipalKind, Timestamp};
 use cordon_gateway::CallerRole;
-use cordon_gateway::auth::{AuthError, Authenticator, JwksSource, OAuth, OAuthOptions, Token, Tokens};
+use cordon_gateway::auth::{
+    AuthError, Authenticator, JwksSource, OAuth, OAuthOptions, Token, TokenRules, Tokens,
+};
+use cordon_guard::policy::PolicySet;
 use hyper::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::support::caller;
 
-const ISSUER: &str = "https://issuer.example";
-const ORIGIN: &str = "https://cordon.example";
-const NOW: u64 = 1_800_000_000;
+pub(crate) const ISSUER: &str = "https://issuer.example";
+pub(crate) const ORIGIN: &str = "https://cordon.example";
+pub(crate) const NOW: u64 = 1_800_000_000;
 
-struct Issuer {
-    key: Ed25519KeyPair,
+pub(crate) struct Issuer {
+    pub(crate) key: Ed25519KeyPair,
     ec: EcdsaKeyPair,
     _dir: tempfile::TempDir,
     path: std::path::PathBuf,
 }
 
 impl Issuer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = Ed25519KeyPair::generate().unwrap();
         let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let point = ec.public_key().as_ref();
@@ -43,7 +46,15 @@ impl Issuer {
     }
 
     fn authenticator(&self, scopes: &[&str]) -> Authenticator {
-        let options = OAuthOptions {
+        Authenticator::new(None, [self.oauth(scopes, TokenRules::default())])
+    }
+
+    pub(crate) fn oauth(&self, scopes: &[&str], rules: TokenRules) -> OAuth {
+        OAuth::new(self.options(scopes, rules)).unwrap()
+    }
+
+    pub(crate) fn options(&self, scopes: &[&str], rules: TokenRules) -> OAuthOptions {
+        OAuthOptions {
             issuer: ISSUER.into(),
             origin: ORIGIN.into(),
             audiences: Vec::new(),
@@ -52,11 +63,11 @@ impl Issuer {
             owner: Principal::new(PrincipalKind::User, "omar"),
             tenant: "default".into(),
             leeway_s: 30,
-        };
-        Authenticator::new(None, Some(OAuth::new(options).unwrap()))
+            rules,
+        }
     }
 
-    fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| BASE64.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
         let signature = match header["alg"].as_str() {
@@ -72,28 +83,32 @@ impl Issuer {
     }
 }
 
-fn header() -> Value {
+pub(crate) fn header() -> Value {
     json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "ed"})
 }
 
-fn claims() -> Value {
+pub(crate) fn claims() -> Value {
     json!({"iss": ISSUER, "aud": format!("{ORIGIN}/mcp/mail"), "sub": "uma", "client_id": "assistant", "exp": NOW + 60, "scope": "mcp"})
 }
 
-fn with(mut value: Value, name: &str, to: Value) -> Value {
+pub(crate) fn with(mut value: Value, name: &str, to: Value) -> Value {
     value[name] = to;
     value
 }
 
-fn without(mut value: Value, name: &str) -> Value {
+pub(crate) fn without(mut value: Value, name: &str) -> Value {
     value.as_object_mut().unwrap().remove(name);
     value
 }
 
-async fn check(authenticator: &Authenticator, token: &str) -> Result<cordon_gateway::Caller, AuthError> {
+pub(crate) async fn check(
+    authenticator: &Authenticator,
+    token: &str,
+) -> Result<cordon_gateway::Caller, AuthError> {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-    authenticator.authenticate(&headers, Timestamp::from_micros(NOW * 1_000_000)).await
+    let now = Timestamp::from_micros(NOW * 1_000_000);
+    authenticator.authenticate(&headers, None, &PolicySet::deny_all(), now).await
 }
 
 #[tokio::test]
@@ -222,8 +237,9 @@ async fn keys_from_an_address_are_kept_and_asked_for_again_at_most_once_a_minute
         owner: Principal::new(PrincipalKind::User, "omar"),
         tenant: "default".into(),
         leeway_s: 30,
+        rules: TokenRules::default(),
     };
-    let authenticator = Authenticator::new(None, Some(OAuth::new(options).unwrap()));
+    let authenticator = Authenticator::new(None, [OAuth::new(options).unwrap()]);
     for _ in 0..3 {
         assert!(check(&authenticator, &issuer.sign(&header(), &claims())).await.is_ok());
         let unknown = issuer.sign(&with(header(), "kid", json!("new")), &claims());
@@ -263,17 +279,19 @@ async fn a_token_of_this_machine_is_one_of_three_and_nothing_near_it() {
     operator.scopes = BTreeSet::new();
     let tokens =
         Tokens::new([Token::new(secret, caller("omar", "assistant")), Token::new(&"o".repeat(43), operator)]);
-    let authenticator = Authenticator::new(Some(tokens), None);
+    let authenticator = Authenticator::new(Some(tokens), []);
     assert_eq!(check(&authenticator, secret).await.unwrap().role, CallerRole::Agent);
     assert_eq!(check(&authenticator, &"o".repeat(43)).await.unwrap().role, CallerRole::Operator);
     for token in [&secret[1..], &secret.to_uppercase(), &format!("{secret}x"), "x"] {
         assert!(check(&authenticator, token).await.is_err(), "{token}");
     }
     let now = Timestamp::from_micros(NOW * 1_000_000);
-    assert_eq!(authenticator.authenticate(&HeaderMap::new(), now).await, Err(AuthError::Missing));
+    let policies = PolicySet::deny_all();
+    let empty = authenticator.authenticate(&HeaderMap::new(), None, &policies, now).await;
+    assert_eq!(empty, Err(AuthError::Missing));
     let mut twice = HeaderMap::new();
     twice.append("authorization", format!("Bearer {secret}").parse().unwrap());
     twice.append("authorization", "Bearer other".parse().unwrap());
-    assert!(authenticator.authenticate(&twice, now).await.is_err());
-    assert!(check(&Authenticator::new(None, None), secret).await.is_err());
+    assert!(authenticator.authenticate(&twice, None, &policies, now).await.is_err());
+    assert!(check(&Authenticator::new(None, []), secret).await.is_err());
 }

@@ -12,6 +12,7 @@
 mod aggregate;
 mod auth;
 mod child;
+mod claims;
 mod held;
 mod hostile_client;
 mod hostile_server;
@@ -20,3 +21,4 @@ mod lines;
 mod listing;
 mod obligations;
 mod support;
+mod workloads;

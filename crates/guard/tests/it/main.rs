@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test panics")]
 
 mod held;
+mod identity;
 mod matrix;
 mod path;
 mod replay;

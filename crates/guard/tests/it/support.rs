@@ -51,9 +51,14 @@ pub(crate) fn tool(name: &str, definition: &str) -> ListedTool {
 }
 
 pub(crate) fn policies(permissions: &str, obligations: &str) -> ActivePolicies {
+    policies_of(&[("permissions/all.cedar", permissions), ("obligations/all.cedar", obligations)])
+}
+
+pub(crate) fn policies_of(files: &[(&str, &str)]) -> ActivePolicies {
     let mut source = PolicySource::new();
-    source.insert("permissions/all.cedar", permissions);
-    source.insert("obligations/all.cedar", obligations);
+    for (path, text) in files {
+        source.insert(*path, *text);
+    }
     for (path, text) in MANIFESTS {
         source.insert(*path, *text);
     }
@@ -87,13 +92,16 @@ pub(crate) fn opening(agent: &str, ports: &TestPorts) -> Opening {
 
 impl World {
     pub(crate) fn new(permissions: &str, obligations: &str) -> Self {
+        Self::of(policies(permissions, obligations))
+    }
+
+    pub(crate) fn of(policies: ActivePolicies) -> Self {
         let ports = TestPorts::new();
         let approver =
             Approver { key: approver_key().verifying_key(), roles: BTreeSet::from(["approver".into()]) };
         let named_like_the_agent = approver.clone();
         let approvers = Approvers::new([("ann".into(), approver), ("bot".into(), named_like_the_agent)]);
-        let guard =
-            Guard::new(ports.ports(), policies(permissions, obligations), approvers, GuardLimits::default());
+        let guard = Guard::new(ports.ports(), policies, approvers, GuardLimits::default());
         guard.listed("bank", vec![tool("read", "v1"), tool("pay", "v1"), tool("odd", "v1")]).unwrap();
         let session = now(guard.open(opening("bot", &ports))).unwrap();
         Self { guard, ports, session }

@@ -18,6 +18,7 @@ const REQUEST: &[&str] = &[
     "owner",
     "agent",
     "user",
+    "via",
     "action",
     "classes",
     "effect",
@@ -154,8 +155,20 @@ fn chain(reader: &mut Reader<'_>, members: &[(Name, Tree)], span: &Range<usize>)
     let owner = get("owner", PrincipalKind::User)?;
     let agent = get("agent", PrincipalKind::Agent)?;
     let user = get("user", PrincipalKind::User)?;
+    let mut via = Vec::new();
+    if let Some(tree) = member(members, "via") {
+        for item in reader.list("via", tree)? {
+            via.push(principal(reader, "via", PrincipalKind::Agent, item)?);
+        }
+    }
     match Chain::new(owner, agent, user) {
-        Ok(chain) => Some(chain),
+        Ok(chain) => match chain.with_via(via) {
+            Ok(chain) => Some(chain),
+            Err(error) => {
+                reader.refuse(span, error.to_string());
+                None
+            }
+        },
         Err(_) => missing(reader, span, "owner`, `agent` or `user", "who acts: at least one of them"),
     }
 }

@@ -10,6 +10,7 @@
 mod bundles;
 mod findings;
 mod law;
+mod principals;
 mod semantics;
 mod shipped;
 mod support;

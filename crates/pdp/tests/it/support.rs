@@ -34,7 +34,7 @@ pub(crate) fn policies(text: &str) -> PolicySet {
     compile(&files)
 }
 
-/// Reads `agent:a owner:u user:v does mail/send [classes effect] on Tool:x with k=v,k=?`.
+/// Reads `agent:a via:b owner:u user:v does mail/send [classes effect] on Tool:x with k=v,k=?`.
 ///
 /// Without classes and effect the action is as the policies declare it. `?` is an unknown value.
 pub(crate) fn request(policies: &PolicySet, words: &str) -> Request {
@@ -42,19 +42,24 @@ pub(crate) fn request(policies: &PolicySet, words: &str) -> Request {
     let (rest, args) = rest.split_once(" with ").map_or((rest, ""), |(rest, args)| (rest, args));
     let (what, resource) = rest.split_once(" on ").map_or((rest, None), |(what, on)| (what, Some(on)));
     let mut chain = [None, None, None];
+    let mut via = Vec::new();
     for one in who.split_whitespace() {
         let (role, id) = one.split_once(':').unwrap();
         let (id, attribute) = id.split_once('.').map_or((id, None), |(id, pair)| (id, Some(pair)));
         let (place, kind) = match role {
             "owner" => (0, PrincipalKind::User),
             "agent" => (1, PrincipalKind::Agent),
+            "via" => (3, PrincipalKind::Agent),
             _ => (2, PrincipalKind::User),
         };
         let mut principal = Principal::new(kind, id);
         if let Some((name, text)) = attribute.and_then(|pair| pair.split_once('=')) {
             principal.attributes.insert(name.into(), value(text));
         }
-        chain[place] = Some(principal);
+        match chain.get_mut(place) {
+            Some(slot) => *slot = Some(principal),
+            None => via.push(principal),
+        }
     }
     let [owner, agent, user] = chain;
     let mut what = what.split_whitespace();
@@ -76,7 +81,7 @@ pub(crate) fn request(policies: &PolicySet, words: &str) -> Request {
         .map(|(name, text)| (name.into(), value(text)))
         .collect();
     Request {
-        chain: Chain::new(owner, agent, user).unwrap(),
+        chain: Chain::new(owner, agent, user).unwrap().with_via(via).unwrap(),
         action,
         resource: Resource::new(kind, id, "default"),
         context: Context { args, ..Context::default() },
