@@ -8,7 +8,10 @@
 pub mod auth;
 pub mod authzen;
 pub mod mcp;
+pub mod session;
 
+mod answer;
 mod caller;
 
+pub use answer::Answer;
 pub use caller::{Caller, CallerRole, Mismatch, SUPPORTED};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cordon_core::json::Node;
-use cordon_core::{Action, Ambiguity, CallId, Record, Resource, SessionId};
+use cordon_core::{Action, ActionName, Ambiguity, CallId, Record, Resource, SessionId};
 
 /// One operation that somebody attempts.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Attempt<'a> {
     pub trace: Trace,
     /// The call that led to this one.
     pub parent: Option<CallId>,
+    /// How sure the model says it is, from 0 to 1000; recorded, never trusted.
+    pub confidence: Option<u16>,
 }
 
 /// What is attempted.
@@ -27,6 +29,13 @@ pub enum Operation<'a> {
         server: &'a str,
         /// The tool's name as the server gave it.
         tool: &'a str,
+        /// The arguments.
+        arguments: &'a Node,
+    },
+    /// A call of a tool that the bundle describes and an enforcement point runs itself.
+    Described {
+        /// Its name.
+        tool: &'a ActionName,
         /// The arguments.
         arguments: &'a Node,
     },

@@ -71,7 +71,8 @@ impl Guard {
             Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
-        let (asked, unfit) = gather(&attempt, &live, &policies, self.tool_of(&attempt), calls, now);
+        let tool = self.tool_of(&attempt, &policies);
+        let (asked, unfit) = gather(&attempt, &live, &policies, tool, calls, now);
         let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now };
         if let Some(reason) = unfit {
             return Outcome::Denied(self.refuse(&case, reason));
@@ -84,9 +85,13 @@ impl Guard {
         }
     }
 
-    fn tool_of(&self, attempt: &Attempt<'_>) -> Option<Arc<Tool>> {
+    fn tool_of(&self, attempt: &Attempt<'_>, policies: &ActivePolicies) -> Option<Arc<Tool>> {
         match &attempt.operation {
             Operation::Tool { server, tool, .. } => self.shared.tools.get(server, tool),
+            Operation::Described { tool, .. } => {
+                let manifest = policies.set.manifest(tool)?;
+                Some(self.shared.described.get(policies.set.digest(), manifest))
+            }
             Operation::Message { .. } => None,
         }
     }
@@ -233,7 +238,7 @@ impl Guard {
             slot: Some(slot),
             sent: false,
         });
-        Outcome::Permitted(Permit { call, pending, obligations: judgement.obligations.into() })
+        Outcome::Permitted(Permit { call, pending, judgement })
     }
 
     /// Refuses an attempt for a reason that no policy gave.
@@ -302,8 +307,8 @@ fn gather<'a>(
     let mut limits = MESSAGE_LIMITS;
     let mut unfit = None;
     let (action, resource, arguments) = match &attempt.operation {
-        Operation::Tool { server, tool: name, arguments } => {
-            let (action, checked) = tool_action(server, name, arguments, tool.as_deref(), policies);
+        Operation::Tool { arguments, .. } | Operation::Described { arguments, .. } => {
+            let (action, checked) = tool_action(&attempt.operation, arguments, tool.as_deref(), policies);
             limits = checked.limits;
             context.args = checked.args;
             unfit = checked.unfit;
@@ -342,8 +347,8 @@ pub(crate) fn gather_visible(
     live: &Live,
     policies: &ActivePolicies,
 ) -> Option<(Request, Facts)> {
-    let tool = guard.tool_of(attempt);
-    if let Operation::Tool { .. } = attempt.operation
+    let tool = guard.tool_of(attempt, policies);
+    if !matches!(attempt.operation, Operation::Message { .. })
         && tool.as_ref().is_none_or(|tool| tool.quarantine.is_some())
     {
         return None;
@@ -364,8 +369,7 @@ struct CheckedTool {
 }
 
 fn tool_action(
-    server: &str,
-    name: &str,
+    operation: &Operation<'_>,
     arguments: &Node,
     tool: Option<&Tool>,
     policies: &ActivePolicies,
@@ -376,20 +380,27 @@ fn tool_action(
     };
     let refused =
         |action, limits, reason| (action, CheckedTool { args: untyped(), limits, unfit: Some(reason) });
-    let Ok(action_name) = ActionName::tool(server, name) else {
-        let unnamed = fallback_name(server);
-        let reason = builtin("cordon:tool-name", &format!("`{}` is not a tool name", name.escape_debug()));
-        return refused(Action::undeclared(unnamed), CallLimits::DEFAULT, reason);
+    let action_name = match operation {
+        Operation::Tool { server, tool, .. } => {
+            ActionName::tool(server, tool).map_err(|_| (fallback_name(server), *tool))
+        }
+        Operation::Described { tool, .. } => Ok((*tool).clone()),
+        Operation::Message { action, .. } => Ok(action.name().clone()),
+    };
+    let action_name = match action_name {
+        Ok(name) => name,
+        Err((unnamed, tool)) => {
+            let text = format!("`{}` is not a tool name", tool.escape_debug());
+            let reason = builtin("cordon:tool-name", &text);
+            return refused(Action::undeclared(unnamed), CallLimits::DEFAULT, reason);
+        }
     };
     let manifest = policies.set.manifest(&action_name);
     let action =
         manifest.map_or_else(|| Action::undeclared(action_name.clone()), |manifest| manifest.action());
     let limits = manifest.map_or(CallLimits::DEFAULT, |manifest| manifest.limits);
     let Some(tool) = tool else {
-        let mut reason =
-            builtin("cordon:tool-unlisted", &format!("server `{server}` lists no tool `{name}`"));
-        reason.remedy = Some("call a tool that tools/list names".into());
-        return refused(action, limits, reason);
+        return refused(action, limits, unlisted(operation, &action_name));
     };
     if let Some(why) = &tool.quarantine {
         let text = format!("tool `{action_name}` is quarantined: {}", why.describe());
@@ -412,6 +423,18 @@ fn tool_action(
     }
     let args = tool.input.as_ref().map_or_else(untyped, |schema| schema.typed(arguments));
     (action, CheckedTool { args, limits, unfit: None })
+}
+
+fn unlisted(operation: &Operation<'_>, name: &ActionName) -> Reason {
+    let (text, remedy) = match operation {
+        Operation::Tool { server, tool, .. } => {
+            (format!("server `{server}` lists no tool `{tool}`"), "call a tool that tools/list names")
+        }
+        _ => (format!("the bundle describes no tool `{name}`"), "add its manifest to tools/"),
+    };
+    let mut reason = builtin("cordon:tool-unlisted", &text);
+    reason.remedy = Some(remedy.into());
+    reason
 }
 
 /// The name under which a call is recorded whose own name is not one.
@@ -446,6 +469,7 @@ fn what(request: &Request) -> Box<str> {
 fn name_of(attempt: &Attempt<'_>) -> String {
     match &attempt.operation {
         Operation::Tool { server, tool, .. } => format!("`{server}/{}`", tool.escape_debug()),
+        Operation::Described { tool, .. } => format!("`{tool}`"),
         Operation::Message { action, .. } => format!("`{}`", action.name()),
     }
 }

@@ -15,7 +15,7 @@ use crate::approvers::{Approvers, BallotError};
 use crate::ports::{Clock, Draw, Ledger, LedgerDown, Random, Shown, Store, StoreDown};
 use crate::record::{self, AdminAct};
 use crate::throttle::Throttle;
-use crate::tools::{Change, ListedTool, Tool, Tools};
+use crate::tools::{Change, Described, ListedTool, Tool, Tools};
 use crate::watch::Watch;
 use crate::{Opening, Session};
 
@@ -74,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) policies: ArcSwap<ActivePolicies>,
     pub(crate) approvers: ArcSwap<Approvers>,
     pub(crate) tools: Tools,
+    pub(crate) described: Described,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) watch: Watch,
     pub(crate) limits: GuardLimits,
@@ -145,6 +146,7 @@ impl Guard {
                 policies: ArcSwap::from_pointee(policies),
                 approvers: ArcSwap::from_pointee(approvers),
                 tools: Tools::default(),
+                described: Described::default(),
                 throttle: Arc::new(Throttle::default()),
                 watch: Watch::default(),
                 limits,

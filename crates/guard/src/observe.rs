@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cordon_core::json::Node;
-use cordon_core::{CallId, CallLimits, Digest};
+use cordon_core::{CallId, CallLimits, Digest, RecordId};
 use cordon_ledger::Receipt;
 
 use crate::guard::Shared;
@@ -128,12 +128,17 @@ impl Pending {
     }
 
     /// Checks and records a result. The record joins a later frame and never delays the answer.
-    pub fn observe(mut self, seen: ResultSeen<'_>) -> Release {
+    pub fn observe(self, seen: ResultSeen<'_>) -> Release {
+        self.settle(seen).0
+    }
+
+    /// The same, with the name of the result's record.
+    pub fn settle(mut self, seen: ResultSeen<'_>) -> (Release, Option<RecordId>) {
         let Some(inner) = self.inner.take() else {
-            return Release::Withhold { why: "the call was already settled".into() };
+            return (Release::Withhold { why: "the call was already settled".into() }, None);
         };
         let (release, schema_held) = inner.terms.check(&seen);
-        inner.record(Outcome::Result {
+        let record = inner.record(Outcome::Result {
             digest: Digest::of(seen.bytes),
             bytes: seen.bytes.len() as u64,
             kind: seen.kind,
@@ -143,7 +148,7 @@ impl Pending {
                 Release::Withhold { why } => Some(why.clone()),
             },
         });
-        release
+        (release, Some(record))
     }
 
     /// Records that there is no result.
@@ -234,12 +239,14 @@ impl ResultTerms {
 }
 
 impl Inner {
-    fn record(self, outcome: Outcome) {
+    fn record(self, outcome: Outcome) -> RecordId {
         let Self { shared, session, call, trace, receipt, slot, terms: _, sent: _ } = self;
         drop(slot);
         let draft = record::result(&shared, &session, call, trace, &receipt, &outcome);
+        let record = draft.id();
         // Its place in the order is fixed; nobody waits for it, and a dead ledger already stops permits.
         drop(shared.ledger.append(draft, cordon_ledger::Level::Accepted));
+        record
     }
 }
 

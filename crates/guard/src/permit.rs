@@ -1,9 +1,8 @@
 //! The proof that the guard allowed exactly this call and that the ledger holds the record.
 
 use std::fmt;
-use std::sync::Arc;
 
-use cordon_core::{CallId, ExactBytes, Obligation};
+use cordon_core::{CallId, ExactBytes, Judgement, Obligation};
 use cordon_ledger::Receipt;
 
 use crate::observe::Pending;
@@ -19,7 +18,7 @@ use crate::observe::Pending;
 pub struct Permit<C> {
     pub(crate) call: C,
     pub(crate) pending: Pending,
-    pub(crate) obligations: Arc<[Obligation]>,
+    pub(crate) judgement: Judgement,
 }
 
 impl<C: ExactBytes> Permit<C> {
@@ -31,7 +30,12 @@ impl<C: ExactBytes> Permit<C> {
 
     /// What must be done while the call runs and with its result.
     pub fn obligations(&self) -> &[Obligation] {
-        &self.obligations
+        &self.judgement.obligations
+    }
+
+    /// The judgement that allowed it.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judgement
     }
 
     /// The call's identifier.

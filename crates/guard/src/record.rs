@@ -214,7 +214,11 @@ fn decision(
     let draft = traced(draft, attempt.trace);
     let model = (!opening.model.is_empty()).then(|| opening.model.to_cbor());
     let draft = draft.with_or(FieldId::ModelVersion, model, AbsentReason::NotProvided);
-    judged(unobserved(draft), policies, *asked, judgement, enforced)
+    judged(unobserved(draft), policies, *asked, judgement, enforced).with_or(
+        FieldId::Confidence,
+        attempt.confidence.map(u64::from),
+        AbsentReason::NotProvided,
+    )
 }
 
 /// The fields that every judgement has, wherever it was asked for.

@@ -81,6 +81,46 @@ pub(crate) enum Change {
 #[derive(Debug, Default)]
 pub(crate) struct Tools(RwLock<Servers>);
 
+/// The tools that the bundle in force describes, as far as they were used: for enforcement points that
+/// run tools themselves, which no server lists.
+#[derive(Debug, Default)]
+pub(crate) struct Described(RwLock<OfBundle>);
+
+#[derive(Debug, Default)]
+struct OfBundle {
+    bundle: Option<Digest>,
+    tools: BTreeMap<ActionName, Arc<Tool>>,
+}
+
+impl Described {
+    /// The tool that `manifest` of the bundle `bundle` describes. A schema that cannot be used puts
+    /// the tool into quarantine.
+    pub(crate) fn get(&self, bundle: Digest, manifest: &ToolManifest) -> Arc<Tool> {
+        {
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let same = known.bundle == Some(bundle);
+            if let Some(tool) = known.tools.get(&manifest.tool).filter(|_| same) {
+                return Arc::clone(tool);
+            }
+        }
+        let text = |schema: &Option<Box<str>>| schema.as_ref().map(|text| text.as_bytes().to_vec());
+        let listed = ListedTool {
+            name: manifest.tool.operation().into(),
+            pin: manifest.pin.unwrap_or(bundle),
+            input_schema: text(&manifest.input_schema),
+            output_schema: text(&manifest.output_schema),
+            description: manifest.description.clone().unwrap_or_default(),
+        };
+        let tool = Arc::new(Tool::new(manifest.tool.clone(), listed, None));
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.bundle != Some(bundle) {
+            *known = OfBundle { bundle: Some(bundle), tools: BTreeMap::new() };
+        }
+        known.tools.insert(manifest.tool.clone(), Arc::clone(&tool));
+        tool
+    }
+}
+
 /// The tools of each server, by the names of server and tool.
 type Servers = BTreeMap<Box<str>, BTreeMap<Box<str>, Arc<Tool>>>;
 

@@ -15,9 +15,10 @@ use cordon_gateway::auth::{
     AuthError, Authenticator, JwksSource, OAuth, OAuthOptions, Peer, Token, TokenRules, Tokens, WELL_KNOWN,
     Workloads,
 };
-use cordon_gateway::authzen::{Answer, Endpoint};
+use cordon_gateway::authzen::Endpoint;
 use cordon_gateway::mcp::http::HttpOptions;
 use cordon_gateway::mcp::{self, ServerOptions};
+use cordon_gateway::{Answer, session};
 use cordon_store::system::SystemRandom;
 use cordon_store::tokens::TokenRole;
 use cordon_wire::mcp::http::{Authority, Hosts, Origins};
@@ -60,6 +61,7 @@ pub(crate) struct Service {
     owner: Arc<Owner>,
     api: TowerToHyperService<Router>,
     mcp: mcp::http::Service,
+    sessions: session::Endpoint,
     auth: Authenticator,
     hosts: Hosts,
     origin: String,
@@ -90,6 +92,7 @@ impl Service {
         Ok(Arc::new(Self {
             api: TowerToHyperService::new(Api::router(Arc::clone(owner) as _)),
             mcp: mcp::http::Service::new(owner.guard.clone(), servers, options)?,
+            sessions: session::Endpoint::new(owner.guard.clone()),
             auth: authenticator(owner, address, &origin)?,
             hosts,
             origin,
@@ -246,6 +249,18 @@ impl Service {
         match (request.method(), &*path) {
             (_, "/mcp") => self.mcp.handle(request, caller).await.map(Body::new),
             (_, path) if path.starts_with("/mcp/") => self.mcp.handle(request, caller).await.map(Body::new),
+            // An operator ends any session, everybody else their own.
+            (method, path)
+                if session::Endpoint::serves(method, path)
+                    && !(*method == Method::DELETE && role == CallerRole::Operator) =>
+            {
+                let method = method.clone();
+                let answer = match collected(request).await {
+                    Ok(body) => self.sessions.answer(&method, path, &body, &caller).await,
+                    Err(answer) => answer,
+                };
+                json(answer.status, answer.body)
+            }
             (_, path) if path.starts_with("/v1/") => {
                 request.extensions_mut().insert(Caller { role, name });
                 match self.api.call(request).await {
@@ -279,20 +294,22 @@ impl Service {
         caller: cordon_gateway::Caller,
         several: bool,
     ) -> Response<Body> {
-        let body = timeout(BODY_PATIENCE, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await;
-        let answer = match body {
-            Ok(Ok(body)) => {
-                let endpoint = Endpoint::new(self.owner.guard.clone());
-                let body = body.to_bytes();
-                match several {
-                    true => endpoint.evaluations(&body, &caller).await,
-                    false => endpoint.evaluation(&body, &caller).await,
-                }
-            }
-            Ok(Err(error)) => Answer::error(413, "limit", &error.to_string()),
-            Err(_) => Answer::error(408, "timeout", "the body did not come in time"),
+        let endpoint = Endpoint::new(self.owner.guard.clone());
+        let answer = match (collected(request).await, several) {
+            (Ok(body), true) => endpoint.evaluations(&body, &caller).await,
+            (Ok(body), false) => endpoint.evaluation(&body, &caller).await,
+            (Err(answer), _) => answer,
         };
         json(answer.status, answer.body)
+    }
+}
+
+/// The whole body of a decision request, within its bounds.
+async fn collected(request: Request<Incoming>) -> Result<bytes::Bytes, Answer> {
+    match timeout(BODY_PATIENCE, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(Answer::error(413, "limit", &error.to_string())),
+        Err(_) => Err(Answer::error(408, "timeout", "the body did not come in time")),
     }
 }
 

@@ -220,3 +220,39 @@ fn the_console_is_entered_once_and_only_by_the_operators_link() {
     assert_eq!(ask("/mcp", &token), 401, "a console calls no tools");
     assert_eq!(server.request(Some("agent"), "POST", "/v1/console", "null").status, 403);
 }
+
+#[test]
+fn an_enforcement_point_opens_a_session_asks_and_reports_over_the_network() {
+    let world = World::office();
+    let write = |path: &str, text: &str| std::fs::write(world.path(path), text).unwrap();
+    write(
+        "policy/permissions/api.cedar",
+        "@id(\"api\") permit (principal, action == Action::\"crm/find\", resource);\n",
+    );
+    write("policy/tools/api.toml", "tool = \"crm/find\"\nclasses = [\"data.read\"]\neffect = \"read\"\n");
+    world.build();
+    let server = world.serve();
+    let open = json!({"agent": {"id": "bot"}, "on_behalf_of": {"id": "ann"}, "task": "T-1"}).to_string();
+    assert_eq!(server.request(None, "POST", "/v1/sessions", &open).status, 401);
+    assert_eq!(server.request(Some("agent"), "POST", "/v1/sessions", &open).status, 403);
+    let opened = server.request(Some("pep"), "POST", "/v1/sessions", &open);
+    assert_eq!(opened.status, 201, "{}", opened.body);
+    let session = opened.json()["session"].as_str().unwrap().to_owned();
+    let calls = format!("/v1/sessions/{session}/calls");
+    let ask = |tool: &str| json!({"tool": tool, "arguments": {"name": "x"}, "confidence": 700}).to_string();
+    let told = server.request(Some("pep"), "POST", &calls, &ask("crm/find")).json();
+    assert_eq!(told["verdict"], "allow", "{told}");
+    assert_eq!(server.request(Some("pep"), "POST", &calls, &ask("crm/drop")).json()["verdict"], "deny");
+    assert_eq!(server.request(Some("agent"), "POST", &calls, &ask("crm/find")).status, 404);
+    let result = json!({"call": told["call"], "content": "found"}).to_string();
+    let seen =
+        server.request(Some("pep"), "POST", &format!("/v1/sessions/{session}/results"), &result).json();
+    assert_eq!(seen["band"], "pass", "{seen}");
+    let path = format!("/v1/sessions/{session}");
+    assert_eq!(server.request(Some("pep"), "DELETE", &path, "").status, 200);
+    assert_eq!(server.request(Some("pep"), "POST", &calls, &ask("crm/find")).status, 409);
+    assert_eq!(server.end("-TERM"), Some(0));
+    let entry = told["entry"]["id"].as_str().unwrap();
+    let shown = world.done(&["ledger", "show", "--record", entry]);
+    assert!(shown.contains("700") && shown.contains("crm/find"), "{shown}");
+}

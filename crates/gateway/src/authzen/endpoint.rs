@@ -8,7 +8,7 @@ use cordon_guard::Guard;
 
 use super::parse::{Evaluation, Properties, batch, evaluation};
 use super::reply;
-use crate::{Caller, CallerRole};
+use crate::{Answer, Caller, CallerRole};
 
 /// Most evaluations in one batch.
 const BATCH_MAX: usize = 256;
@@ -17,23 +17,6 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     guard: Guard,
-}
-
-/// An HTTP status and a JSON text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// 200 for every judgement.
-    pub status: u16,
-    /// The body.
-    pub body: String,
-}
-
-impl Answer {
-    /// A refusal to judge.
-    pub fn error(status: u16, code: &str, message: &str) -> Self {
-        let body = format!(r#"{{"error":{{"code":{},"message":{}}}}}"#, quote(code), quote(message));
-        Self { status, body }
-    }
 }
 
 /// How a batch ends early (AuthZEN §7.1.2.1).

@@ -4,9 +4,9 @@
 //! the answer, and [`Endpoint`] serves both over HTTP. A denial is an answer (`200`), not an error.
 
 mod endpoint;
-mod parse;
-mod reply;
+pub(crate) mod parse;
+pub(crate) mod reply;
 
-pub use endpoint::{Answer, Endpoint};
+pub use endpoint::Endpoint;
 pub use parse::{Evaluation, InvalidEvaluation, Properties, batch, evaluation};
 pub use reply::{failed, judged};

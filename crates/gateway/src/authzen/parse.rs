@@ -202,7 +202,7 @@ impl Reading<'_> {
     }
 }
 
-fn supported(node: Option<&Node>) -> Result<Option<BTreeSet<&'static str>>> {
+pub(crate) fn supported(node: Option<&Node>) -> Result<Option<BTreeSet<&'static str>>> {
     let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(None) };
     let Kind::Array(items) = node.kind() else {
         return wrong("context.supported_obligations", "an array of obligation types");

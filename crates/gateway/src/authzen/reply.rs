@@ -8,9 +8,14 @@ use cordon_ledger::Receipt;
 
 /// The answer that carries a judgement; `decision` is true for allow alone.
 pub fn judged(judgement: &Judgement, receipt: Option<&Receipt>) -> String {
+    let decision = judgement.verdict == Verdict::Allow;
+    format!(r#"{{"decision":{decision},"context":{{{}}}}}"#, members(judgement, receipt))
+}
+
+/// A judgement as members of an object: `verdict`, `bundle`, `reasons`, `obligations`, `entry`.
+pub(crate) fn members(judgement: &Judgement, receipt: Option<&Receipt>) -> String {
     let mut out = format!(
-        r#"{{"decision":{},"context":{{"verdict":{},"bundle":{},"reasons":["#,
-        judgement.verdict == Verdict::Allow,
+        r#""verdict":{},"bundle":{},"reasons":["#,
         quote(judgement.verdict.as_str()),
         quote(&judgement.bundle.to_string()),
     );
@@ -19,19 +24,16 @@ pub fn judged(judgement: &Judgement, receipt: Option<&Receipt>) -> String {
     list(&mut out, &judgement.obligations, obligation);
     out.push(']');
     if let Some(receipt) = receipt {
-        let _ = write!(
-            out,
-            r#","entry":{{"id":{},"level":{}"#,
-            quote(&receipt.id.to_string()),
-            quote(receipt.level.as_str())
-        );
-        if let Some(index) = receipt.index {
-            let _ = write!(out, r#","index":{index}"#);
-        }
-        out.push('}');
+        let _ = write!(out, r#","entry":{}"#, entry(receipt));
     }
-    out.push_str("}}");
     out
+}
+
+/// A record's name, its level, and its index once it has one.
+pub(crate) fn entry(receipt: &Receipt) -> String {
+    let (id, level) = (quote(&receipt.id.to_string()), quote(receipt.level.as_str()));
+    let index = receipt.index.map(|index| format!(r#","index":{index}"#)).unwrap_or_default();
+    format!(r#"{{"id":{id},"level":{level}{index}}}"#)
 }
 
 /// The answer to an evaluation in a batch that could not be judged (AuthZEN §7.2.1): a denial.

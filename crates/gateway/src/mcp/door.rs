@@ -287,7 +287,13 @@ impl Inner {
             ambiguous: std::collections::BTreeSet::new(),
         };
         let session = self.session().await.map_err(|error| Stop::unavailable(None, &error.to_string()))?;
-        let attempt = Attempt { session: session.id, operation, trace: Trace::default(), parent: None };
+        let attempt = Attempt {
+            session: session.id,
+            operation,
+            trace: Trace::default(),
+            parent: None,
+            confidence: None,
+        };
         match self.guard.authorize(attempt, outbound).await {
             Outcome::Permitted(permit) => Ok(self.upstream.send(permit).await),
             Outcome::Held(held, _) => Err(Stop::held(None, what, &held)),

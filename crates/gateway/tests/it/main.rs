@@ -20,5 +20,6 @@ mod http;
 mod lines;
 mod listing;
 mod obligations;
+mod session;
 mod support;
 mod workloads;

@@ -18,6 +18,7 @@ fn again(world: &World, session: cordon_core::SessionId) -> String {
         operation: Operation::Tool { server: "bank", tool: "read", arguments: &arguments },
         trace: Trace::default(),
         parent: None,
+        confidence: None,
     };
     match now(world.guard.authorize(attempt, b"call".to_vec())) {
         Outcome::Permitted(_) => "permitted".to_owned(),

@@ -142,6 +142,7 @@ fn what_could_never_be_allowed_is_not_shown() {
             operation,
             trace: Trace::default(),
             parent: None,
+            confidence: None,
         })
     };
     assert!(!visible("pay"), "forbidden whatever its arguments");

@@ -99,6 +99,7 @@ fn what_is_recorded_is_the_time_of_the_judgement_and_not_of_the_record() {
             operation: Operation::Tool { server: "bank", tool: "read", arguments: &arguments },
             trace: Trace::default(),
             parent: None,
+            confidence: None,
         };
         let _ = now(guard.authorize(attempt, Vec::new()));
         let recorded = read(&newest_of(&memory)).unwrap();

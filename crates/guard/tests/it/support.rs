@@ -117,6 +117,7 @@ impl World {
             operation: Operation::Tool { server, tool, arguments: &arguments },
             trace: Trace::default(),
             parent: None,
+            confidence: None,
         };
         now(self.guard.authorize(attempt, call.as_bytes().to_vec()))
     }

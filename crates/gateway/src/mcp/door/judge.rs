@@ -256,7 +256,13 @@ impl Inner {
         let deadline = Instant::now().checked_add(self.limits().hold).unwrap_or_else(Instant::now);
         loop {
             let session = self.session().await.map_err(|error| Stop::unavailable(id, &error.to_string()))?;
-            let attempt = Attempt { session: session.id, operation: operation.clone(), trace, parent: None };
+            let attempt = Attempt {
+                session: session.id,
+                operation: operation.clone(),
+                trace,
+                parent: None,
+                confidence: None,
+            };
             let held = match self.guard.authorize(attempt, call).await {
                 Outcome::Permitted(permit) => return Ok(permit),
                 Outcome::Denied(denial) => return Err(Stop::denied(id, action, &denial)),
@@ -309,6 +315,12 @@ impl Inner {
     /// Whether the operation could be allowed or held; nothing is recorded.
     pub(super) fn could_allow(&self, operation: Operation<'_>) -> bool {
         let session = self.session.read().unwrap_or_else(std::sync::PoisonError::into_inner).id;
-        self.guard.could_allow(&Attempt { session, operation, trace: Trace::default(), parent: None })
+        self.guard.could_allow(&Attempt {
+            session,
+            operation,
+            trace: Trace::default(),
+            parent: None,
+            confidence: None,
+        })
     }
 }
