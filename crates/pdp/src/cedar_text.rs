@@ -88,16 +88,6 @@ impl CedarText {
         self.text.get(span).unwrap_or_default()
     }
 
-    /// The policy as a permission with the same scope and conditions, without annotations.
-    pub(crate) fn as_permission(&self, policy: &PolicyText) -> String {
-        format!("permit{}", self.part(policy.effect.end..policy.span.end))
-    }
-
-    /// A permission with the policy's scope and no conditions.
-    pub(crate) fn scope_only(&self, policy: &PolicyText) -> String {
-        format!("permit{};", self.part(policy.effect.end..policy.scope_end))
-    }
-
     fn back(&self, at: usize) -> usize {
         let before = self.inserted.iter().take_while(|inserted| **inserted < at).count();
         let inside =
@@ -283,15 +273,12 @@ mod tests {
         let whole = CedarText::read(text).unwrap();
         let effects: Vec<_> = whole.policies.iter().map(|p| whole.part(p.effect.clone())).collect();
         assert_eq!(effects, ["permit", "forbid"]);
+        let scope = |policy: &PolicyText| whole.part(policy.effect.start..policy.scope_end);
         assert_eq!(
-            whole.scope_only(&whole.policies[0]),
-            "permit (principal, action in [Cordon::Action::\"x\"], resource);"
+            scope(&whole.policies[0]),
+            "permit (principal, action in [Cordon::Action::\"x\"], resource)"
         );
-        assert_eq!(
-            whole.as_permission(&whole.policies[0]),
-            "permit (principal, action in [Cordon::Action::\"x\"], resource)\nwhen { context.a == \");\" };"
-        );
-        assert_eq!(whole.as_permission(&whole.policies[1]), "permit(principal, action, resource);");
+        assert_eq!(scope(&whole.policies[1]), "forbid(principal, action, resource)");
     }
 
     #[test]

@@ -44,22 +44,17 @@ pub(crate) fn check(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
     settle(&mut reading.findings)?;
     reading.findings.extend(validate::findings(&reading));
     settle(&mut reading.findings)?;
-    let Reading {
-        files,
-        manifests,
-        directory,
-        asserted,
-        principals,
-        purposes,
-        cases,
-        vocabulary,
-        findings,
-        ..
-    } = reading;
-    let rules = files.into_iter().flat_map(|file| file.rules).collect();
-    let manifests = manifests.into_iter().map(|(name, (manifest, _))| (name, manifest)).collect();
-    let warnings = findings;
-    Ok(Checked { rules, manifests, directory, asserted, principals, purposes, cases, vocabulary, warnings })
+    Ok(reading.checked())
+}
+
+/// Reads a source as [`check`] does, and finds nothing wrong with names and types.
+#[cfg(test)]
+pub(crate) fn unchecked(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
+    let mut reading = Reading { vocabulary: Vocabulary::base()?, ..Reading::default() };
+    for (kind, path, text) in source.sorted()? {
+        reading.file(kind, path, text)?;
+    }
+    Ok(reading.checked())
 }
 
 fn settle(findings: &mut Vec<Diagnostic>) -> Result<(), Vec<Diagnostic>> {
@@ -101,6 +96,22 @@ impl<'s> Reading<'s> {
             FileKind::Tests => self.cases.extend(cases::read(path, text)?),
         }
         Ok(())
+    }
+
+    /// What was read; what was found is worth a warning at most.
+    fn checked(self) -> Checked {
+        let manifests = self.manifests.into_iter().map(|(name, (manifest, _))| (name, manifest));
+        Checked {
+            rules: self.files.into_iter().flat_map(|file| file.rules).collect(),
+            manifests: manifests.collect(),
+            directory: self.directory,
+            asserted: self.asserted,
+            principals: self.principals,
+            purposes: self.purposes,
+            cases: self.cases,
+            vocabulary: self.vocabulary,
+            warnings: self.findings,
+        }
     }
 
     fn tools(&mut self, path: &'s str, text: &'s str) -> Result<(), Vec<Diagnostic>> {

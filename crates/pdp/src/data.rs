@@ -1,6 +1,6 @@
 //! Signed facts in a bundle: `data/entities.json` and `data/asserted.json`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use cordon_core::{Decimal, Principal, PrincipalKind, Record, SpiffeId, Value};
 
@@ -18,13 +18,47 @@ pub(crate) struct Known {
 pub(crate) type Asserted = BTreeSet<(Box<str>, Box<str>)>;
 
 /// What the bundle says about principals, by type and identifier.
-pub(crate) type Directory = BTreeMap<(PrincipalKind, Box<str>), Known>;
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Directory {
+    users: HashMap<Box<str>, Known>,
+    agents: HashMap<Box<str>, Known>,
+    teams: HashMap<Box<str>, Known>,
+    nested: bool,
+}
+
+impl Directory {
+    /// What is said about one principal.
+    pub(crate) fn known(&self, kind: PrincipalKind, id: &str) -> Option<&Known> {
+        match kind {
+            PrincipalKind::User => &self.users,
+            PrincipalKind::Agent => &self.agents,
+            PrincipalKind::Team => &self.teams,
+        }
+        .get(id)
+    }
+
+    /// Whether any team is in another one.
+    pub(crate) const fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    /// Adds an entry; false if there was one already.
+    fn insert(&mut self, kind: PrincipalKind, id: Box<str>, known: Known) -> bool {
+        self.nested |= kind == PrincipalKind::Team && !known.teams.is_empty();
+        let list = match kind {
+            PrincipalKind::User => &mut self.users,
+            PrincipalKind::Agent => &mut self.agents,
+            PrincipalKind::Team => &mut self.teams,
+        };
+        list.insert(id, known).is_none()
+    }
+}
 
 /// Reads `data/entities.json`: a list of `{type, id, attributes?, teams?}`.
 pub(crate) fn entities(file: &str, text: &str) -> Result<Directory, Vec<Diagnostic>> {
     let root = tree::from_json_text(file, text).map_err(|finding| vec![*finding])?;
     let mut reader = Reader::new(file, text);
-    let mut directory = Directory::new();
+    let mut directory = Directory::default();
     let mut workloads = BTreeSet::new();
     for item in reader.list("the file", &root).unwrap_or_default() {
         if let Some((key, known)) = entity(&mut reader, item) {
@@ -43,7 +77,7 @@ pub(crate) fn entities(file: &str, text: &str) -> Result<Directory, Vec<Diagnost
                 _ => {}
             }
             let twice = format!("`{}` `{}` is listed twice", key.0.as_str(), key.1);
-            if directory.insert(key, known).is_some() {
+            if !directory.insert(key.0, key.1, known) {
                 reader.refuse(&item.span, twice);
             }
         }
@@ -55,10 +89,10 @@ pub(crate) fn entities(file: &str, text: &str) -> Result<Directory, Vec<Diagnost
 pub(crate) fn teams(directory: &Directory, principal: &Principal) -> BTreeSet<Box<str>> {
     let mut teams = BTreeSet::new();
     let mut open: Vec<Box<str>> = principal.teams.clone();
-    let known = directory.get(&(principal.kind, principal.id.clone()));
+    let known = directory.known(principal.kind, &principal.id);
     open.extend(known.into_iter().flat_map(|known| known.teams.iter().cloned()));
     while let Some(team) = open.pop() {
-        let outer = directory.get(&(PrincipalKind::Team, team.clone()));
+        let outer = directory.known(PrincipalKind::Team, &team);
         if teams.insert(team) {
             open.extend(outer.into_iter().flat_map(|outer| outer.teams.iter().cloned()));
         }
@@ -68,8 +102,8 @@ pub(crate) fn teams(directory: &Directory, principal: &Principal) -> BTreeSet<Bo
 
 /// The agents that are known by the workload they run as.
 pub(crate) fn workloads(directory: &Directory) -> impl Iterator<Item = (SpiffeId, &str)> {
-    directory.iter().filter_map(|((kind, id), known)| match known.attributes.get(WORKLOAD) {
-        Some(Value::Text(text)) if *kind == PrincipalKind::Agent => Some((text.parse().ok()?, &**id)),
+    directory.agents.iter().filter_map(|(id, known)| match known.attributes.get(WORKLOAD) {
+        Some(Value::Text(text)) => Some((text.parse().ok()?, &**id)),
         _ => None,
     })
 }
@@ -168,7 +202,7 @@ mod tests {
     fn entities_have_attributes_and_teams() {
         let text = r#"[{"type":"User","id":"alice","attributes":{"level":3,"rate":1.5},"teams":["ops"]}]"#;
         let directory = entities("data/entities.json", text).unwrap();
-        let alice = &directory[&(PrincipalKind::User, "alice".into())];
+        let alice = directory.known(PrincipalKind::User, "alice").unwrap();
         assert_eq!(alice.attributes["level"], Value::Long(3));
         assert_eq!(alice.attributes["rate"], Value::Decimal(Decimal::from_ten_thousandths(15_000)));
         assert!(alice.teams.contains("ops"));

@@ -1,6 +1,6 @@
 //! The decision: one pure function.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
 
 use cordon_core::{
     Facts, Judgement, Obligation, Reason, ReasonKind, Request, Role, RuleRef, Timestamp, Verdict, combine,
@@ -8,12 +8,10 @@ use cordon_core::{
 };
 
 use crate::PolicySet;
-use crate::engine::{Outcome, Outcomes, Question};
-use crate::frame::{Frame, Judged, Maker};
-use crate::policies::Inner;
+use crate::engine::{Asked, Outcome, Outcomes};
+use crate::person::{Person, people};
 use crate::principals::Demand;
 use crate::rule::{Body, Rule};
-use crate::schema::is_reserved_group;
 
 /// Judges one request. Same arguments, same judgement, on any machine, in any year.
 ///
@@ -28,65 +26,41 @@ pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Times
 
 /// What came of every rule about the action, for every principal.
 #[derive(Debug)]
-pub(crate) struct Assessment {
-    frame: Frame,
-    names: crate::policies::Names,
+pub(crate) struct Assessment<'r> {
+    people: Vec<Person<'r>>,
     outcomes: Vec<Outcomes>,
 }
 
-/// Asks the evaluator about every principal; the text says why it could not be asked.
-pub(crate) fn assess(
+/// Asks about every principal; the text says why that is not possible.
+pub(crate) fn assess<'r>(
+    policies: &PolicySet,
+    request: &'r Request,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<Assessment<'r>, String> {
+    asked(policies, request, facts, now, |asked| {
+        Ok(Assessment { people: people(request, asked.inner.needs.per_role()), outcomes: asked.outcomes()? })
+    })
+}
+
+/// Puts a question about the rules that the action of a request meets.
+pub(crate) fn asked<T>(
     policies: &PolicySet,
     request: &Request,
     facts: &Facts,
     now: Timestamp,
-) -> Result<Assessment, String> {
+    question: impl FnOnce(&Asked<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     let inner = policies.inner();
-    let name = request.action.name().as_str();
-    if is_reserved_group(name) {
-        return Err(format!("an action cannot be named `{name}`, which is a group of actions"));
-    }
-    let mut names = inner.groups(&request.action);
-    let maker = Maker {
-        needs: &inner.needs,
-        directory: &inner.directory,
-        types: &inner.types,
-        restricting: &names.restricting,
-        permitting: &names.permitting,
-    };
-    let frame = maker.frame(request, facts, now)?;
-    names.permitting.push(name.into());
-    names.restricting.push(name.into());
-    let mut assessment = Assessment { frame, names, outcomes: Vec::new() };
-    for judged in &assessment.frame.judged {
-        assessment.outcomes.push(inner.engine.outcomes(assessment.question(inner, judged))?);
-    }
-    Ok(assessment)
+    let route = inner.route(&request.action)?;
+    let engine = policies.engine();
+    question(&Asked { inner, route: &route, request, facts, now, engine, frame: OnceCell::new() })
 }
 
-impl Assessment {
+impl<'r> Assessment<'r> {
     /// Each principal with what came of the rules.
-    pub(crate) fn principals(&self) -> impl Iterator<Item = (&Judged, &Outcomes)> {
-        self.frame.judged.iter().zip(&self.outcomes)
-    }
-
-    /// Places of all rules about the action, in order.
-    pub(crate) fn in_scope(&self, policies: &PolicySet) -> BTreeSet<usize> {
-        let index = &policies.inner().index;
-        let permissions = index.slices(&self.names.permitting).flat_map(|slice| &slice.permissions.rules);
-        let restrictions = index.slices(&self.names.restricting).flat_map(|slice| &slice.restrictions.rules);
-        permissions.chain(restrictions).copied().collect()
-    }
-
-    pub(crate) fn question<'q>(&'q self, inner: &'q Inner, judged: &'q Judged) -> Question<'q> {
-        Question {
-            rules: &inner.rules,
-            index: &inner.index,
-            frame: &self.frame,
-            judged,
-            permitting: &self.names.permitting,
-            restricting: &self.names.restricting,
-        }
+    pub(crate) fn principals(&self) -> impl Iterator<Item = (&Person<'r>, &Outcomes)> {
+        self.people.iter().zip(&self.outcomes)
     }
 
     fn combine(&self, policies: &PolicySet, request: &Request, facts: &Facts) -> Judgement {
@@ -95,11 +69,11 @@ impl Assessment {
         let demand = inner.principals.demand(&request.action);
         let mut reasons = refusals(policies, request, &demand);
         let mut due = Vec::new();
-        for (judged, outcomes) in self.principals() {
-            let role = judged.roles.first().copied();
+        for (person, outcomes) in self.principals() {
+            let role = person.role();
             let mut permitted = false;
-            for (place, outcome) in outcomes {
-                let Some(rule) = rules.get(*place) else { continue };
+            for (place, outcome) in outcomes.iter() {
+                let Some(rule) = rules.get(place) else { continue };
                 match (&rule.body, outcome) {
                     (_, Outcome::NotSatisfied) => {}
                     (Body::Permission, Outcome::Satisfied) => {
@@ -124,8 +98,8 @@ impl Assessment {
                     }
                 }
             }
-            if !permitted && demand.counts(&judged.roles) {
-                reasons.push(no_permit(request, judged, outcomes, rules));
+            if !permitted && demand.counts(person.roles()) {
+                reasons.push(no_permit(request, person, outcomes, rules));
             }
         }
         let obligations = join_obligations(due);
@@ -217,14 +191,14 @@ fn in_doubt(rule: &Rule, principal: Option<Role>, problem: &str, unknown: Option
     }
 }
 
-fn no_permit(request: &Request, judged: &Judged, outcomes: &Outcomes, rules: &[Rule]) -> Reason {
-    let role = judged.roles.first().copied();
-    let principal = shown(&judged.uid);
+fn no_permit(request: &Request, person: &Person<'_>, outcomes: &Outcomes, rules: &[Rule]) -> Reason {
+    let role = person.role();
+    let principal = person.shown();
     let action = request.action.name();
     let resource = format!("{}::{:?}", request.resource.kind.as_str(), request.resource.id);
     let mut message = format!("no permission lets {principal} do `{action}` on {resource}");
     let broken = outcomes.iter().find_map(|(place, outcome)| {
-        let rule = rules.get(*place).filter(|rule| rule.body == Body::Permission)?;
+        let rule = rules.get(place).filter(|rule| rule.body == Body::Permission)?;
         match outcome {
             Outcome::Error(problem) => Some(format!("; `{}` could not be judged: {problem}", rule.at)),
             Outcome::Unknown(path) => Some(format!("; `{}` mentions {path}, which is not known", rule.at)),
@@ -276,9 +250,4 @@ fn unreadable(policies: &PolicySet, problem: &str) -> Judgement {
         obligations: Vec::new(),
         bundle: policies.digest(),
     }
-}
-
-/// An entity as policies write it, without the namespace.
-pub(crate) fn shown(uid: &cedar_policy::EntityUid) -> String {
-    format!("{}::{:?}", uid.type_name().basename(), uid.id().unescaped())
 }

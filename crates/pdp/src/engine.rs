@@ -1,13 +1,15 @@
-//! Evaluation of rules; the stock Cedar engine stands behind one small trait.
+//! Evaluation of the rules about one action: compiled rules here, the others by stock Cedar.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
-use cedar_policy::{AuthorizationError, Authorizer, Entities, PolicySet, Request};
+use cordon_core::{Facts, Request, Timestamp};
 
-use crate::frame::{Frame, Judged};
-use crate::index::{Bucket, Index, Slice, place};
-use crate::rule::Rule;
+use crate::frame::{Frame, Maker};
+use crate::index::{Bucket, Part, Route};
+use crate::policies::Inner;
+use crate::program::{Compiled, Inputs, Run};
+use crate::stock::Question;
 
 /// What came of one rule for one principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,165 +22,326 @@ pub(crate) enum Outcome {
     Unknown(String),
 }
 
-/// What came of the rules that are about one action, by their place in the list.
-pub(crate) type Outcomes = BTreeMap<usize, Outcome>;
+/// What came of the rules about one action, by their place in the list.
+// INVARIANT: in order of place, each once, and none that is not satisfied without doubt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Outcomes(Vec<(usize, Outcome)>);
 
-/// One question to an evaluator.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Question<'q> {
-    pub(crate) rules: &'q [Rule],
-    pub(crate) index: &'q Index,
-    pub(crate) frame: &'q Frame,
-    pub(crate) judged: &'q Judged,
-    /// Names under which permissions about the action are found.
-    pub(crate) permitting: &'q [Box<str>],
-    /// Names under which prohibitions and obligations about the action are found.
-    pub(crate) restricting: &'q [Box<str>],
+/// What evaluates rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Engine {
+    /// The program; stock Cedar for what it does not hold.
+    #[default]
+    Compiled,
+    /// Stock Cedar alone.
+    Stock,
 }
 
-/// Says what comes of every rule about an action for one principal.
-///
-/// A compiled program may take the place of the stock engine: it must give the same outcomes.
-pub(crate) trait Evaluator: fmt::Debug + Send + Sync {
-    /// The outcomes; a rule that is not among them is not satisfied.
-    fn outcomes(&self, question: Question<'_>) -> Result<Outcomes, String>;
-
-    /// Whether the scope of each rule holds, whatever its conditions.
-    fn scopes(&self, question: Question<'_>) -> Result<Outcomes, String>;
+/// The rules about an action, and a request.
+#[derive(Debug)]
+pub(crate) struct Asked<'r> {
+    pub(crate) inner: &'r Inner,
+    pub(crate) route: &'r Route,
+    pub(crate) request: &'r Request,
+    pub(crate) facts: &'r Facts,
+    pub(crate) now: Timestamp,
+    pub(crate) engine: Engine,
+    /// The request as stock Cedar reads it, made when it is first needed.
+    pub(crate) frame: OnceCell<Result<Frame, String>>,
 }
 
-/// The engine of the `cedar-policy` crate.
-#[derive(Debug, Default)]
-pub(crate) struct StockCedar {
-    authorizer: Authorizer,
-}
+/// What is in doubt about an action that has no manifest.
+pub(crate) const UNKNOWN_GROUPS: &str = "the groups of an action without a manifest";
 
-impl Evaluator for StockCedar {
-    fn outcomes(&self, question: Question<'_>) -> Result<Outcomes, String> {
-        let request = request(question)?;
-        let frame = question.frame;
-        let mut outcomes = Outcomes::new();
-        let permit_view = frame.ungrouped.as_ref().unwrap_or(&frame.grouped);
-        for slice in question.index.slices(question.permitting) {
-            self.run(&slice.permissions.full, &request, permit_view, &mut outcomes);
+impl Outcome {
+    /// Of a restriction that asks for the groups of an action that nobody declared: what comes of it
+    /// with every group, and what with none.
+    pub(crate) fn of_groups(with: Self, without: Self, asks: usize) -> Self {
+        match (with, without) {
+            (Self::Satisfied, _) | (_, Self::Satisfied) => Self::Satisfied,
+            (Self::NotSatisfied, Self::NotSatisfied) if asks > 1 => Self::Unknown(UNKNOWN_GROUPS.to_owned()),
+            (Self::NotSatisfied, other) | (other, _) => other,
         }
-        for slice in question.index.slices(question.restricting) {
-            self.run(&slice.restrictions.full, &request, &frame.grouped, &mut outcomes);
-        }
-        if let Some(ungrouped) = &frame.ungrouped {
-            self.doubt_groups(question, &request, ungrouped, &mut outcomes);
-        }
-        if !frame.unknown.is_empty() {
-            self.doubt_unknown(question, &request, &mut outcomes);
-        }
-        Ok(outcomes)
-    }
-
-    fn scopes(&self, question: Question<'_>) -> Result<Outcomes, String> {
-        let request = request(question)?;
-        let mut outcomes = Outcomes::new();
-        for bucket in buckets(question) {
-            self.run(&bucket.scopes, &request, &question.frame.grouped, &mut outcomes);
-        }
-        Ok(outcomes)
     }
 }
 
-impl StockCedar {
-    /// Evaluates rules that are all written as permissions, so that the engine names each that holds.
-    fn run(&self, policies: &PolicySet, request: &Request, entities: &Entities, outcomes: &mut Outcomes) {
-        if policies.is_empty() {
-            return;
+impl Outcomes {
+    /// The outcome of the rule at a place.
+    pub(crate) fn of(&self, place: usize) -> Option<&Outcome> {
+        let found = self.0.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+        self.0.get(found).map(|(_, outcome)| outcome)
+    }
+
+    /// Every outcome that is not [`Outcome::NotSatisfied`], in order of place.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Outcome)> {
+        self.0.iter().map(|(place, outcome)| (*place, outcome))
+    }
+
+    fn add(&mut self, place: usize, outcome: Outcome) {
+        if outcome != Outcome::NotSatisfied {
+            self.0.push((place, outcome));
         }
-        let response = self.authorizer.is_authorized(request, policies, entities);
-        let satisfied = response.diagnostics().reason().filter_map(place);
-        outcomes.extend(satisfied.map(|place| (place, Outcome::Satisfied)));
-        for error in response.diagnostics().errors() {
-            let AuthorizationError::PolicyEvaluationError(error) = error;
-            if let Some(place) = place(error.policy_id()) {
-                outcomes.insert(place, Outcome::Error(error.inner().to_string()));
+    }
+
+    fn settle(mut self) -> Self {
+        if self.0.len() > 1 {
+            self.0.sort_by_key(|(place, _)| *place);
+            self.0.dedup_by_key(|(place, _)| *place);
+        }
+        self
+    }
+}
+
+impl FromIterator<(usize, Outcome)> for Outcomes {
+    fn from_iter<I: IntoIterator<Item = (usize, Outcome)>>(outcomes: I) -> Self {
+        let mut all = Self::default();
+        outcomes.into_iter().for_each(|(place, outcome)| all.add(place, outcome));
+        all.settle()
+    }
+}
+
+impl<'r> Asked<'r> {
+    /// Places of all rules about the action, in order.
+    pub(crate) fn about(&self) -> BTreeSet<usize> {
+        self.buckets().flat_map(|bucket| &bucket.rules).copied().collect()
+    }
+
+    /// What comes of every rule about the action, for each principal in order.
+    pub(crate) fn outcomes(&self) -> Result<Vec<Outcomes>, String> {
+        match self.inputs() {
+            None => self.all_by_stock(),
+            Some(inputs) if self.route.action.is_declared() && inputs.unknown.is_empty() => {
+                self.compiled(&inputs)
+            }
+            Some(inputs) => self.in_doubt(&inputs),
+        }
+    }
+
+    /// The rules whose scope holds for each principal, whatever their conditions.
+    pub(crate) fn scopes(&self) -> Result<Vec<BTreeSet<usize>>, String> {
+        let Some(inputs) = self.inputs() else {
+            let frame = self.frame()?;
+            return (0..frame.judged.len())
+                .map(|place| self.question(place, Part::Whole)?.scopes())
+                .collect();
+        };
+        let mut run = Run::new(&self.inner.program, &inputs, &self.route.restricting);
+        let mut all = Vec::new();
+        for judged in inputs.judged() {
+            run.turn_to(judged);
+            let places = self.buckets().flat_map(|bucket| &bucket.rules).copied();
+            let holds = |place: &usize| {
+                let scope = self.inner.program.rule(*place).and_then(Compiled::scope);
+                scope.is_some_and(|scope| run.covers(scope) && run.reaches(scope))
+            };
+            all.push(places.filter(holds).collect());
+        }
+        Ok(all)
+    }
+
+    fn inputs(&self) -> Option<Inputs<'r>> {
+        match self.engine {
+            Engine::Stock => None,
+            Engine::Compiled => {
+                let Inner { directory, needs, .. } = self.inner;
+                Inputs::new(self.request, self.facts, self.now, directory, needs)
             }
         }
     }
 
-    /// Nobody knows the groups of an action that has no manifest. A permission whose conditions ask
-    /// for them is not satisfied; a restriction is satisfied if it holds with every group or with
-    /// none, and in doubt if it asks for more than one group and holds with neither.
-    fn doubt_groups(
-        &self,
-        question: Question<'_>,
-        request: &Request,
-        ungrouped: &Entities,
-        outcomes: &mut Outcomes,
-    ) {
-        let asks = |place: &usize| question.rules.get(*place).map_or(0, |rule| rule.mentions.groups.len());
-        for slice in question.index.slices(question.permitting) {
-            for place in slice.permissions.rules.iter().filter(|place| asks(place) > 0) {
-                outcomes.insert(
-                    *place,
-                    Outcome::Unknown("the groups of an action without a manifest".to_owned()),
-                );
+    fn buckets(&self) -> impl Iterator<Item = &'r Bucket> {
+        let index = &self.inner.index;
+        index.permissions(self.route).chain(index.restrictions(self.route))
+    }
+
+    /// The request as stock Cedar reads it.
+    fn frame(&self) -> Result<&Frame, String> {
+        let make = || {
+            let maker = Maker {
+                needs: &self.inner.needs,
+                directory: &self.inner.directory,
+                types: &self.inner.types,
+                restricting: &self.route.restricting,
+                permitting: &self.route.permitting,
+            };
+            maker.frame(self.request, self.facts, self.now)
+        };
+        self.frame.get_or_init(make).as_ref().map_err(Clone::clone)
+    }
+
+    fn question(&self, place: usize, part: Part) -> Result<Question<'_>, String> {
+        let frame = self.frame()?;
+        let judged = frame.judged.get(place).ok_or("a principal is missing")?;
+        Ok(Question { inner: self.inner, route: self.route, frame, judged, part })
+    }
+
+    fn all_by_stock(&self) -> Result<Vec<Outcomes>, String> {
+        let frame = self.frame()?;
+        (0..frame.judged.len()).map(|place| self.question(place, Part::Whole)?.outcomes()).collect()
+    }
+
+    /// The outcomes of one principal with those of the rules that are not compiled.
+    fn completed(&self, place: usize, found: Outcomes, left: Left) -> Result<Outcomes, String> {
+        match left {
+            Left::Nothing => Ok(found.settle()),
+            Left::Outside => {
+                let rest = self.question(place, Part::Outside)?.outcomes()?;
+                Ok(found.0.into_iter().chain(rest.0).collect())
             }
-        }
-        for slice in
-            question.index.slices(question.restricting).filter(|slice| slice.restrictions.asks_groups)
-        {
-            let mut without = Outcomes::new();
-            self.run(&slice.restrictions.full, request, ungrouped, &mut without);
-            for place in slice.restrictions.rules.iter().filter(|place| asks(place) > 0) {
-                let with = outcomes.remove(place).unwrap_or(Outcome::NotSatisfied);
-                let without = without.remove(place).unwrap_or(Outcome::NotSatisfied);
-                let outcome = match (with, without) {
-                    (Outcome::Satisfied, _) | (_, Outcome::Satisfied) => Outcome::Satisfied,
-                    (Outcome::NotSatisfied, Outcome::NotSatisfied) if asks(place) > 1 => {
-                        Outcome::Unknown("the groups of an action without a manifest".to_owned())
-                    }
-                    (Outcome::NotSatisfied, other) | (other, _) => other,
-                };
-                outcomes.insert(*place, outcome);
-            }
+            Left::Everything => self.question(place, Part::Whole)?.outcomes(),
         }
     }
 
-    /// A rule whose scope holds and which mentions an unknown value is in doubt, whatever the engine
-    /// made of it without that value.
-    fn doubt_unknown(&self, question: Question<'_>, request: &Request, outcomes: &mut Outcomes) {
-        for bucket in buckets(question) {
-            let mut scopes: Option<Outcomes> = None;
-            for place in &bucket.rules {
-                let rule = question.rules.get(*place);
-                let Some(path) = rule.and_then(|rule| question.frame.unknown.mentioned(&rule.mentions))
-                else {
-                    continue;
-                };
-                let scopes = scopes.get_or_insert_with(|| {
-                    let mut scopes = Outcomes::new();
-                    self.run(&bucket.scopes, request, &question.frame.grouped, &mut scopes);
-                    scopes
-                });
-                match scopes.get(place) {
-                    None => outcomes.remove(place),
-                    Some(_) => outcomes.insert(*place, Outcome::Unknown(path)),
-                };
+    /// A declared action, and everything known.
+    fn compiled(&self, inputs: &Inputs<'_>) -> Result<Vec<Outcomes>, String> {
+        let mut run = Run::new(&self.inner.program, inputs, &self.route.restricting);
+        let mut shared = Outcomes::default();
+        let mut left = Left::Nothing;
+        for bucket in self.buckets() {
+            let thing = &self.request.resource;
+            for place in bucket.shared.about(thing.kind.as_str(), &thing.id, inputs.server()) {
+                left = left.max(self.add(place, &mut run, &mut shared));
             }
+        }
+        let mut all = Vec::with_capacity(3);
+        for (number, judged) in inputs.judged().enumerate() {
+            run.turn_to(judged);
+            let mut found = shared.clone();
+            let mut left = left;
+            for bucket in self.buckets() {
+                let thing = &self.request.resource;
+                for place in bucket.own.about(thing.kind.as_str(), &thing.id, inputs.server()) {
+                    left = left.max(self.add(place, &mut run, &mut found));
+                }
+                left = left.max(self.outside(bucket, &run));
+            }
+            all.push(self.completed(number, found, left)?);
+        }
+        Ok(all)
+    }
+
+    /// Adds the outcome of one compiled rule, which is in a bucket of the action.
+    fn add<'v>(&'v self, place: usize, run: &mut Run<'v>, outcomes: &mut Outcomes) -> Left {
+        let Some((rule, scope)) = self.inner.program.rule(place).and_then(|rule| Some((rule, rule.scope()?)))
+        else {
+            return Left::Everything;
+        };
+        if (scope.exact && !run.covers(scope)) || !run.reaches(scope) {
+            return Left::Nothing;
+        }
+        match rule.outcome(run) {
+            Some(outcome) => outcomes.add(place, outcome),
+            None => return Left::Everything,
+        }
+        Left::Nothing
+    }
+
+    /// Whether a rule that is not compiled could apply.
+    fn outside(&self, bucket: &Bucket, run: &Run<'_>) -> Left {
+        let mut scopes = bucket.outside.iter().map(|place| self.inner.program.rule(*place)?.scope());
+        let could = scopes.any(|scope| scope.is_none_or(|scope| run.reaches(scope)));
+        if could { Left::Outside } else { Left::Nothing }
+    }
+
+    /// An action that nobody declared, or values that are not known.
+    fn in_doubt(&self, inputs: &Inputs<'_>) -> Result<Vec<Outcomes>, String> {
+        let program = &self.inner.program;
+        let mut grouped = Run::new(program, inputs, &self.route.restricting);
+        let mut ungrouped = Run::new(program, inputs, &self.route.permitting);
+        let mut all = Vec::with_capacity(3);
+        for (number, judged) in inputs.judged().enumerate() {
+            grouped.turn_to(judged);
+            ungrouped.turn_to(judged);
+            let mut found = Outcomes::default();
+            let mut left = Left::Nothing;
+            for bucket in self.inner.index.permissions(self.route) {
+                for place in compiled_places(bucket) {
+                    let doubt = self.doubt(place, inputs, &grouped);
+                    left = left.max(match doubt {
+                        Some(outcome) => settled(&mut found, place, outcome),
+                        None if self.asks_groups(place) > 0 => {
+                            settled(&mut found, place, Outcome::Unknown(UNKNOWN_GROUPS.to_owned()))
+                        }
+                        None => self.add_checked(place, &mut ungrouped, &mut found),
+                    });
+                }
+                left = left.max(if bucket.outside.is_empty() { Left::Nothing } else { Left::Outside });
+            }
+            for bucket in self.inner.index.restrictions(self.route) {
+                for place in compiled_places(bucket) {
+                    let doubt = self.doubt(place, inputs, &grouped);
+                    left = left.max(match (doubt, self.asks_groups(place)) {
+                        (Some(outcome), _) => settled(&mut found, place, outcome),
+                        (None, 0) => self.add_checked(place, &mut grouped, &mut found),
+                        (None, asks) => {
+                            let with = self.checked(place, &mut grouped);
+                            let without = self.checked(place, &mut ungrouped);
+                            match with.zip(without) {
+                                Some((with, without)) => {
+                                    settled(&mut found, place, Outcome::of_groups(with, without, asks))
+                                }
+                                None => Left::Everything,
+                            }
+                        }
+                    });
+                }
+                left = left.max(if bucket.outside.is_empty() { Left::Nothing } else { Left::Outside });
+            }
+            all.push(self.completed(number, found, left)?);
+        }
+        Ok(all)
+    }
+
+    /// How many groups the conditions of a rule ask for, if nobody knows the groups.
+    fn asks_groups(&self, place: usize) -> usize {
+        let declared = self.route.action.is_declared();
+        let rule = self.inner.rules.get(place).filter(|_| !declared);
+        rule.map_or(0, |rule| rule.mentions.groups.len())
+    }
+
+    /// What comes of a rule that mentions a value that is not known; `None` if it mentions none.
+    fn doubt(&self, place: usize, inputs: &Inputs<'_>, grouped: &Run<'_>) -> Option<Outcome> {
+        if inputs.unknown.is_empty() {
+            return None;
+        }
+        let path = inputs.unknown.mentioned(&self.inner.rules.get(place)?.mentions)?;
+        let scope = self.inner.program.rule(place).and_then(Compiled::scope)?;
+        let holds = grouped.covers(scope) && grouped.reaches(scope);
+        Some(if holds { Outcome::Unknown(path) } else { Outcome::NotSatisfied })
+    }
+
+    /// The outcome of a rule of which it is not known whether the action is in its scope.
+    fn checked<'v>(&'v self, place: usize, run: &mut Run<'v>) -> Option<Outcome> {
+        let rule = self.inner.program.rule(place)?;
+        let scope = rule.scope()?;
+        if !run.covers(scope) || !run.reaches(scope) {
+            return Some(Outcome::NotSatisfied);
+        }
+        rule.outcome(run)
+    }
+
+    fn add_checked<'v>(&'v self, place: usize, run: &mut Run<'v>, outcomes: &mut Outcomes) -> Left {
+        match self.checked(place, run) {
+            Some(outcome) => settled(outcomes, place, outcome),
+            None => Left::Everything,
         }
     }
 }
 
-fn buckets<'q>(question: Question<'q>) -> impl Iterator<Item = &'q Bucket> {
-    let permissions = question.index.slices(question.permitting).map(|slice: &Slice| &slice.permissions);
-    let restrictions = question.index.slices(question.restricting).map(|slice: &Slice| &slice.restrictions);
-    permissions.chain(restrictions)
+/// What of a principal's rules stock Cedar still has to evaluate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    Nothing,
+    Outside,
+    Everything,
 }
 
-fn request(question: Question<'_>) -> Result<Request, String> {
-    let frame = question.frame;
-    Request::new(
-        question.judged.uid.clone(),
-        frame.action.clone(),
-        frame.resource.clone(),
-        question.judged.context.clone(),
-        None,
-    )
-    .map_err(|error| error.to_string())
+fn settled(outcomes: &mut Outcomes, place: usize, outcome: Outcome) -> Left {
+    outcomes.add(place, outcome);
+    Left::Nothing
+}
+
+fn compiled_places(bucket: &Bucket) -> impl Iterator<Item = usize> {
+    let outside: BTreeSet<usize> = bucket.outside.iter().copied().collect();
+    bucket.rules.iter().copied().filter(move |place| !outside.contains(place))
 }

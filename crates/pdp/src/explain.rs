@@ -2,7 +2,7 @@
 
 use cordon_core::{Facts, Judgement, Request, Role, RuleRef, Timestamp};
 
-use crate::decide::{assess, shown};
+use crate::decide::{asked, assess};
 use crate::engine::Outcome;
 use crate::rule::{Body, Rule};
 use crate::{PolicySet, decide};
@@ -68,20 +68,20 @@ pub fn explain(policies: &PolicySet, request: &Request, facts: &Facts, now: Time
     let principals = assess(policies, request, facts, now).map_or_else(
         |_| Vec::new(),
         |assessment| {
-            let places = assessment.in_scope(policies);
-            let parts = assessment.principals().flat_map(|(judged, outcomes)| {
+            let places = asked(policies, request, facts, now, |asked| Ok(asked.about())).unwrap_or_default();
+            let parts = assessment.principals().flat_map(|(person, outcomes)| {
                 let rules: Vec<_> = places
                     .iter()
-                    .filter_map(|place| Some((policies.inner().rules.get(*place)?, outcomes.get(place))))
+                    .filter_map(|place| Some((policies.inner().rules.get(*place)?, outcomes.of(*place))))
                     .filter(|(rule, _)| !rule.at.file.is_empty())
                     .map(|(rule, outcome)| rule_explanation(rule, outcome))
                     .collect();
                 let part = move |role| PrincipalExplanation {
                     role,
-                    principal: shown(&judged.uid).into(),
+                    principal: person.shown().into(),
                     rules: rules.clone(),
                 };
-                judged.roles.iter().copied().map(part)
+                person.roles().iter().copied().map(part)
             });
             parts.collect()
         },

@@ -6,7 +6,8 @@ use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUi
 use cordon_core::{Ambiguity, Facts, Record, Request, ResourceKind, Role, Timestamp, UnknownReason, Value};
 
 use crate::data::{Directory, Known, teams};
-use crate::index::Needs;
+use crate::needs::Needs;
+use crate::person::people;
 
 /// A request as the engine reads it.
 #[derive(Debug)]
@@ -25,7 +26,6 @@ pub(crate) struct Frame {
 /// One principal to judge.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    pub(crate) roles: Vec<Role>,
     pub(crate) uid: EntityUid,
     pub(crate) context: Context,
 }
@@ -61,14 +61,17 @@ pub(crate) struct Maker<'p> {
     pub(crate) needs: &'p Needs,
     pub(crate) directory: &'p Directory,
     pub(crate) types: &'p HashMap<Box<str>, EntityTypeName>,
-    /// The groups that the action is in for a prohibition or an obligation.
+    /// The groups that the action is in for a prohibition or an obligation; its own name may be one.
     pub(crate) restricting: &'p [Box<str>],
-    /// The groups that the action is in for a permission.
+    /// The groups that the action is in for a permission; its own name may be one.
     pub(crate) permitting: &'p [Box<str>],
 }
 
+/// The last instant that Cedar's `datetime` can be written for: the end of the year 9999.
+pub(crate) const LATEST: Timestamp = Timestamp::from_micros(253_402_300_799_999_999);
+
 /// Deepest nesting of a value that is handed to the engine.
-const DEPTH_MAX: u16 = 64;
+pub(crate) const DEPTH_MAX: u16 = 64;
 
 /// The namespace of entity types.
 const NAMESPACE: &str = crate::cedar_text::NAMESPACE;
@@ -84,8 +87,9 @@ impl Maker<'_> {
         let resource = self.uid(request.resource.kind.as_str(), &request.resource.id)?;
         let entities = self.entities(request, &resource, &mut unknown)?;
         let with_action = |groups: &[Box<str>], entities: Vec<Entity>| {
+            let groups = groups.iter().filter(|group| ***group != *request.action.name().as_str());
             let groups: HashSet<EntityUid> =
-                groups.iter().map(|group| self.uid("Action", group)).collect::<Result<_, _>>()?;
+                groups.map(|group| self.uid("Action", group)).collect::<Result<_, _>>()?;
             let action = Entity::new_no_attrs(action.clone(), groups);
             Entities::from_entities(entities.into_iter().chain([action]), None)
                 .map_err(|error| error.to_string())
@@ -129,7 +133,7 @@ impl Maker<'_> {
             part.merge(&target.attributes)
         }
         for (_, principal) in request.chain.members() {
-            let known = self.directory.get(&(principal.kind, principal.id.clone()));
+            let known = self.directory.known(principal.kind, &principal.id);
             let part = parts.entry((principal.kind.as_str(), &principal.id)).or_default();
             part.merge_over(known);
             part.teams.extend(teams(self.directory, principal));
@@ -183,23 +187,20 @@ impl Maker<'_> {
         let mut judged: Vec<Judged> = Vec::new();
         let mut shared: Option<Context> = None;
         let per_role = self.needs.context("role");
-        for (role, principal) in request.chain.members() {
-            let uid = self.uid(principal.kind.as_str(), &principal.id)?;
-            if let Some(same) = judged.iter_mut().find(|same| !per_role && same.uid == uid) {
-                same.roles.push(role);
-                continue;
-            }
+        for person in people(request, per_role) {
+            let uid = self.uid(person.principal.kind.as_str(), &person.principal.id)?;
             let context = match &shared {
                 Some(context) if !per_role => context.clone(),
                 _ => {
-                    let role = RestrictedExpression::new_string(role.as_str().to_owned());
-                    let role = per_role.then(|| ("role".to_owned(), role));
+                    let role = person.role().filter(|_| per_role).map(|role| {
+                        ("role".to_owned(), RestrictedExpression::new_string(role.as_str().to_owned()))
+                    });
                     let pairs = members.iter().cloned().chain(role);
                     Context::from_pairs(pairs).map_err(|error| error.to_string())?
                 }
             };
             shared = Some(context.clone());
-            judged.push(Judged { roles: vec![role], uid, context });
+            judged.push(Judged { uid, context });
         }
         Ok(judged)
     }

@@ -1,59 +1,103 @@
-//! Rules by the actions they are about, so that a request meets only those it must.
+//! Rules by the actions and the things they are about, so that a request meets only those it must.
 
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr as _;
 
-use cedar_policy::{Policy, PolicyId, PolicySet};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, pst};
+use cordon_core::{Action, ResourceKind};
 
+use crate::program::{Program, Scope, Uid};
 use crate::rule::Rule;
 
 /// Rules about one action or group, or about every action.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Slice {
     pub(crate) permissions: Bucket,
     pub(crate) restrictions: Bucket,
 }
 
-/// Rules of one slice that the engine evaluates together.
-#[derive(Debug, Clone, Default)]
+/// Rules of one slice of which only the scope tells which apply.
+#[derive(Debug, Default)]
 pub(crate) struct Bucket {
     /// Places in the list of rules.
     pub(crate) rules: Vec<usize>,
-    /// The rules as permissions, so that the engine reports every one that holds.
-    pub(crate) full: PolicySet,
-    /// Their scopes alone.
+    /// Compiled rules whose outcome is the same for every principal.
+    pub(crate) shared: Keyed,
+    /// Compiled rules whose outcome can differ between principals.
+    pub(crate) own: Keyed,
+    /// Rules that stock Cedar evaluates.
+    pub(crate) outside: Vec<usize>,
+    whole: Sets,
+    rest: Sets,
+    /// The scopes of the rules alone, as permissions.
     pub(crate) scopes: PolicySet,
-    /// Whether a condition asks for the groups of the action.
-    pub(crate) asks_groups: bool,
+}
+
+/// Which rules of a bucket stock Cedar is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Every rule.
+    Whole,
+    /// Those that are not compiled.
+    Outside,
+}
+
+/// Rules as stock Cedar reports every one that holds: those of one effect apart from the others.
+#[derive(Debug, Default)]
+pub(crate) struct Sets {
+    pub(crate) permits: PolicySet,
+    pub(crate) forbids: PolicySet,
+}
+
+/// Rules by the thing without which their scope does not hold.
+#[derive(Debug, Default)]
+pub(crate) struct Keyed {
+    /// Rules about every thing, or about every thing of a type.
+    pub(crate) any: Vec<usize>,
+    by_thing: HashMap<Box<str>, HashMap<Box<str>, Vec<usize>>>,
 }
 
 /// All rules by action.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct Index {
-    every: Slice,
-    by_name: HashMap<Box<str>, Slice>,
+    /// The first is about every action.
+    slices: Vec<Slice>,
+    by_name: HashMap<Box<str>, usize>,
 }
 
-/// What of a request any rule could read; the rest need not be prepared.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Needs {
-    whole_context: bool,
-    context: BTreeSet<Box<str>>,
-    whole_args: bool,
-    args: BTreeSet<Box<str>>,
-    attributes: BTreeSet<Box<str>>,
+/// Where the rules about one action are.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) action: Action,
+    /// Groups that the action is in for a permission, and its name.
+    pub(crate) permitting: Vec<Box<str>>,
+    /// Groups that the action is in for a prohibition or an obligation, and its name.
+    pub(crate) restricting: Vec<Box<str>>,
+    permissions: Vec<usize>,
+    restrictions: Vec<usize>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { slices: vec![Slice::default()], by_name: HashMap::new() }
+    }
 }
 
 impl Index {
     /// Sorts `rules` by the actions and groups in their scopes.
-    pub(crate) fn new(rules: &[Rule]) -> Result<Self, String> {
+    pub(crate) fn new(rules: &[Rule], program: &Program) -> Result<Self, String> {
         let mut index = Self::default();
         for (place, rule) in rules.iter().enumerate() {
             match &rule.actions {
-                None => index.every.add(place, rule)?,
+                None => index.add(0, place, rule, program)?,
                 Some(names) => {
                     for name in names.iter().collect::<BTreeSet<_>>() {
-                        index.by_name.entry(name.clone()).or_default().add(place, rule)?;
+                        let next = index.slices.len();
+                        let slice = *index.by_name.entry(name.clone()).or_insert(next);
+                        if slice == next {
+                            index.slices.push(Slice::default());
+                        }
+                        index.add(slice, place, rule, program)?;
                     }
                 }
             }
@@ -61,64 +105,129 @@ impl Index {
         Ok(index)
     }
 
-    /// The slices about every action and about the given names.
-    pub(crate) fn slices<'i>(&'i self, names: &'i [Box<str>]) -> impl Iterator<Item = &'i Slice> {
-        std::iter::once(&self.every).chain(names.iter().filter_map(|name| self.by_name.get(name)))
+    fn add(&mut self, slice: usize, place: usize, rule: &Rule, program: &Program) -> Result<(), String> {
+        let Some(slice) = self.slices.get_mut(slice) else { return Ok(()) };
+        let bucket = if rule.body.restricts() { &mut slice.restrictions } else { &mut slice.permissions };
+        bucket.rules.push(place);
+        bucket.whole.add(place, rule)?;
+        bucket.scopes.add(scope_alone(place, rule)?).map_err(|error| error.to_string())?;
+        match program.rule(place).map(|rule| (rule, rule.scope())) {
+            Some((compiled, Some(scope))) if !compiled.is_outside() => {
+                let list = if compiled.is_own() { &mut bucket.own } else { &mut bucket.shared };
+                list.add(place, scope);
+            }
+            _ => {
+                bucket.outside.push(place);
+                bucket.rest.add(place, rule)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the rules about `action` are, given the names under which they may be found.
+    pub(crate) fn route(
+        &self,
+        action: Action,
+        permitting: Vec<Box<str>>,
+        restricting: Vec<Box<str>>,
+    ) -> Route {
+        let places = |names: &[Box<str>]| {
+            std::iter::once(0)
+                .chain(names.iter().filter_map(|name| self.by_name.get(name).copied()))
+                .collect()
+        };
+        Route {
+            permissions: places(&permitting),
+            restrictions: places(&restricting),
+            action,
+            permitting,
+            restricting,
+        }
+    }
+
+    /// Buckets of permissions about an action.
+    pub(crate) fn permissions<'i>(&'i self, route: &'i Route) -> impl Iterator<Item = &'i Bucket> {
+        route.permissions.iter().filter_map(|slice| self.slices.get(*slice)).map(|slice| &slice.permissions)
+    }
+
+    /// Buckets of prohibitions and obligations about an action.
+    pub(crate) fn restrictions<'i>(&'i self, route: &'i Route) -> impl Iterator<Item = &'i Bucket> {
+        route.restrictions.iter().filter_map(|slice| self.slices.get(*slice)).map(|slice| &slice.restrictions)
     }
 }
 
-impl Slice {
-    fn add(&mut self, place: usize, rule: &Rule) -> Result<(), String> {
-        let bucket = if rule.body.restricts() { &mut self.restrictions } else { &mut self.permissions };
-        let id = || PolicyId::new(place.to_string());
-        let parse = |text: &str| Policy::parse(Some(id()), text).map_err(|error| error.to_string());
-        bucket.full.add(parse(&rule.full)?).map_err(|error| error.to_string())?;
-        bucket.scopes.add(parse(&rule.scope)?).map_err(|error| error.to_string())?;
-        bucket.rules.push(place);
-        bucket.asks_groups |= !rule.mentions.groups.is_empty();
-        Ok(())
+impl Bucket {
+    /// The rules, or part of them, as stock Cedar evaluates them.
+    pub(crate) const fn stock(&self, part: Part) -> &Sets {
+        match part {
+            Part::Whole => &self.whole,
+            Part::Outside => &self.rest,
+        }
     }
+
+    /// The places of a part of the rules.
+    pub(crate) fn places(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Whole => &self.rules,
+            Part::Outside => &self.outside,
+        }
+    }
+}
+
+impl Sets {
+    fn add(&mut self, place: usize, rule: &Rule) -> Result<(), String> {
+        let set = match rule.policy.effect() {
+            Effect::Permit => &mut self.permits,
+            Effect::Forbid => &mut self.forbids,
+        };
+        set.add(rule.policy.new_id(id(place))).map_err(|error| error.to_string())
+    }
+}
+
+impl Keyed {
+    fn add(&mut self, place: usize, scope: &Scope) {
+        match scope.resource.key() {
+            None => self.any.push(place),
+            Some(Uid { kind, id }) => {
+                let things = self.by_thing.entry(kind.clone()).or_default();
+                things.entry(id.clone()).or_default().push(place);
+            }
+        }
+    }
+
+    /// Rules that could be about a thing, which may belong to a server.
+    pub(crate) fn about(&self, kind: &str, id: &str, server: Option<&str>) -> impl Iterator<Item = usize> {
+        let (thing, server) = match self.by_thing.is_empty() {
+            true => (None, None),
+            false => (
+                self.by_thing.get(kind).and_then(|things| things.get(id)),
+                server.and_then(|server| self.by_thing.get(ResourceKind::SERVER)?.get(server)),
+            ),
+        };
+        let lists = [thing, server].into_iter().flatten();
+        self.any.iter().chain(lists.flatten()).copied()
+    }
+}
+
+/// A permission with the scope of a rule and no conditions.
+fn scope_alone(place: usize, rule: &Rule) -> Result<Policy, String> {
+    let tree = &rule.tree;
+    let template = pst::Template::new(
+        place.to_string().as_str(),
+        pst::Effect::Permit,
+        tree.principal.clone(),
+        tree.action.clone(),
+        tree.resource.clone(),
+    );
+    let policy = pst::StaticPolicy::try_from(template).map_err(|error| error.to_string())?;
+    Policy::from_pst(policy.into()).map_err(|error| error.to_string())
+}
+
+fn id(place: usize) -> PolicyId {
+    PolicyId::new(place.to_string())
 }
 
 /// The place in the list of rules that the engine's name for a policy stands for.
 pub(crate) fn place(id: &PolicyId) -> Option<usize> {
     usize::from_str(id.as_ref()).ok()
-}
-
-impl Needs {
-    /// What `rules` could read.
-    pub(crate) fn of(rules: &[Rule]) -> Self {
-        let mut needs = Self::default();
-        for rule in rules {
-            needs.attributes.extend(rule.mentions.attributes.iter().cloned());
-            for path in &rule.mentions.context {
-                match path.as_slice() {
-                    [] => needs.whole_context = true,
-                    [first] if &**first == "args" => needs.whole_args = true,
-                    [first, second, ..] if &**first == "args" => {
-                        needs.args.insert(second.clone());
-                    }
-                    [first, ..] => {
-                        needs.context.insert(first.clone());
-                    }
-                }
-            }
-        }
-        needs
-    }
-
-    /// Whether any rule could read `context.<name>`.
-    pub(crate) fn context(&self, name: &str) -> bool {
-        self.whole_context || self.context.contains(name)
-    }
-
-    /// Whether any rule could read the argument `name`.
-    pub(crate) fn arg(&self, name: &str) -> bool {
-        self.whole_context || self.whole_args || self.args.contains(name)
-    }
-
-    /// Whether any rule could read an entity's attribute `name`.
-    pub(crate) fn attribute(&self, name: &str) -> bool {
-        self.attributes.contains(name)
-    }
 }

@@ -1,9 +1,10 @@
 //! A compiled policy source.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cedar_policy::EntityTypeName;
+use cedar_policy::{EntityTypeName, Policy};
 use cordon_core::{
     Action, ActionName, Class, ClassKind, Digest, Effect, Facts, Reason, ReasonKind, Request, Resource,
     ResourceKind, RuleRef, SpiffeId, Timestamp, ToolManifest, Verdict,
@@ -14,18 +15,23 @@ use crate::cases::{Case, TestReport};
 use crate::cedar_text::NAMESPACE;
 use crate::compile::{self, Checked};
 use crate::data::{self, Asserted, Directory};
-use crate::engine::{Evaluator, StockCedar};
-use crate::index::{Index, Needs};
+use crate::engine::Engine;
+use crate::index::{Index, Route};
 use crate::mention::Mentions;
+use crate::needs::Needs;
 use crate::principals::{Principals, no_user};
+use crate::program::Program;
 use crate::purposes::Purposes;
-use crate::rule::{Body, Rule};
+use crate::rule::{Body, Rule, Tree};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::{Diagnostic, PolicySource};
 
 /// A policy source that is fully understood, ready to decide; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PolicySet(Arc<Inner>);
+pub struct PolicySet {
+    inner: Arc<Inner>,
+    engine: Engine,
+}
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -33,7 +39,9 @@ pub(crate) struct Inner {
     pub(crate) rules: Vec<Rule>,
     pub(crate) index: Index,
     pub(crate) needs: Needs,
-    pub(crate) engine: Box<dyn Evaluator>,
+    pub(crate) program: Program,
+    /// Where the rules about each action are that the source declares.
+    routes: HashMap<Box<str>, Route>,
     pub(crate) directory: Directory,
     pub(crate) types: HashMap<Box<str>, EntityTypeName>,
     manifests: BTreeMap<ActionName, ToolManifest>,
@@ -74,15 +82,6 @@ pub struct Counts {
     pub tests: usize,
 }
 
-/// Names under which rules about one action are found.
-#[derive(Debug, Clone)]
-pub(crate) struct Names {
-    /// Groups for permissions.
-    pub(crate) permitting: Vec<Box<str>>,
-    /// Groups for prohibitions and obligations.
-    pub(crate) restricting: Vec<Box<str>>,
-}
-
 /// The action that a built-in prohibition forbids in every source.
 const NEVER: &str = "cordon/never";
 
@@ -94,7 +93,7 @@ impl PolicySet {
         let mut checked = compile::check(source)?;
         let warnings = std::mem::take(&mut checked.warnings);
         match Inner::new(source.digest(), checked) {
-            Ok(inner) => Ok(Compiled { policies: Self(Arc::new(inner)), warnings }),
+            Ok(inner) => Ok(Compiled { policies: Self::of(inner), warnings }),
             Err(message) => Err(vec![Diagnostic::error("", message)]),
         }
     }
@@ -104,7 +103,7 @@ impl PolicySet {
         let checked = Checked {
             rules: Vec::new(),
             manifests: BTreeMap::new(),
-            directory: Directory::new(),
+            directory: Directory::default(),
             asserted: BTreeSet::new(),
             principals: Principals::default(),
             purposes: Purposes::default(),
@@ -112,54 +111,50 @@ impl PolicySet {
             vocabulary: Vocabulary::default(),
             warnings: Vec::new(),
         };
-        Self(Arc::new(Inner::without_rules(PolicySource::new().digest(), checked)))
+        Self::of(Inner::without_rules(PolicySource::new().digest(), checked))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner), engine: Engine::default() }
+    }
+
+    /// The same policies, every one judged by stock `cedar-policy`: slow, and what the compiled
+    /// program is compared with. Judgements are the same to the last byte.
+    #[must_use]
+    pub fn with_stock_cedar(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), engine: Engine::Stock }
     }
 
     /// The digest of the source's files ([`PolicySource::digest`]).
     pub fn digest(&self) -> Digest {
-        self.0.digest
+        self.inner.digest
     }
 
     /// The manifests, in order of the tools' names.
     pub fn manifests(&self) -> impl Iterator<Item = &ToolManifest> {
-        self.0.manifests.values()
+        self.inner.manifests.values()
     }
 
     /// The manifest of one tool.
     pub fn manifest(&self, tool: &ActionName) -> Option<&ToolManifest> {
-        self.0.manifests.get(tool)
+        self.inner.manifests.get(tool)
     }
 
     /// The action that `name` is: as its manifest or the bundle's own schema declares it, else
     /// undeclared. The schema declares one by putting it into exactly one effect.
     pub fn action(&self, name: &ActionName) -> Action {
-        if let Some(manifest) = self.manifest(name) {
-            return manifest.action();
-        }
-        let undeclared = || Action::undeclared(name.clone());
-        let Some(groups) = self.0.own.get(name.as_str()) else { return undeclared() };
-        let effects: Vec<Effect> = groups
-            .iter()
-            .filter_map(|group| group.strip_prefix("effect:").and_then(|effect| effect.parse().ok()))
-            .collect();
-        match effects.as_slice() {
-            [effect] => {
-                let classes = groups.iter().filter_map(|group| group.parse::<Class>().ok());
-                Action::declared(name.clone(), classes, *effect)
-            }
-            _ => undeclared(),
-        }
+        self.inner.action(name)
     }
 
     /// Whether callers may assert `attribute` of entities of type `kind` (`data/asserted.json`).
     pub fn may_assert(&self, kind: &str, attribute: &str) -> bool {
-        self.0.asserted.contains(&(Box::from(kind), Box::from(attribute)))
+        self.inner.asserted.contains(&(Box::from(kind), Box::from(attribute)))
     }
 
     /// Whether the source says which purposes there are and who may claim them
     /// (`data/purposes.json`).
     pub fn has_purposes(&self) -> bool {
-        self.0.purposes.is_declared()
+        self.inner.purposes.is_declared()
     }
 
     /// Why a door refuses an agent that acts for no user, where the source does not say which actions
@@ -170,37 +165,43 @@ impl PolicySet {
             rule: RuleRef::builtin("cordon:no-user"),
             ..no_user(action)
         };
-        (!self.0.principals.is_declared()).then(reason)
+        (!self.inner.principals.is_declared()).then(reason)
     }
 
     /// The agent that runs as this workload (`spiffe_id` in `data/entities.json`).
     pub fn agent_of(&self, workload: &SpiffeId) -> Option<&str> {
-        self.0.workloads.get(workload).map(|agent| &**agent)
+        self.inner.workloads.get(workload).map(|agent| &**agent)
     }
 
     /// The workload that this agent runs as, where the source names one.
     pub fn workload_of(&self, agent: &str) -> Option<&SpiffeId> {
-        self.0.workloads.iter().find_map(|(workload, known)| (**known == *agent).then_some(workload))
+        self.inner.workloads.iter().find_map(|(workload, known)| (**known == *agent).then_some(workload))
     }
 
     /// How much the source holds.
     pub fn counts(&self) -> Counts {
         let count = |wanted: fn(&Body) -> bool| {
-            let own = self.0.rules.iter().filter(|rule| !rule.at.file.is_empty());
+            let own = self.inner.rules.iter().filter(|rule| !rule.at.file.is_empty());
             own.filter(|rule| wanted(&rule.body)).count()
         };
         Counts {
             permissions: count(|body| matches!(body, Body::Permission)),
             prohibitions: count(|body| matches!(body, Body::Prohibition)),
             obligations: count(|body| matches!(body, Body::Obligation(_))),
-            manifests: self.0.manifests.len(),
-            tests: self.0.cases.len(),
+            manifests: self.inner.manifests.len(),
+            tests: self.inner.cases.len(),
         }
+    }
+
+    /// The rules that the program does not hold, so that stock Cedar evaluates them, and why.
+    pub fn left_to_stock_cedar(&self) -> impl Iterator<Item = (&RuleRef, &str)> {
+        let rules = &self.inner.rules;
+        self.inner.program.outside().filter_map(|(place, why)| Some((&rules.get(place)?.at, why)))
     }
 
     /// Runs the source's own tests.
     pub fn run_tests(&self) -> TestReport {
-        TestReport { outcomes: self.0.cases.iter().map(|case| case.run(self)).collect() }
+        TestReport { outcomes: self.inner.cases.iter().map(|case| case.run(self)).collect() }
     }
 
     /// Tries an action that every source forbids; whether it is denied because it is forbidden.
@@ -225,12 +226,26 @@ impl PolicySet {
     }
 
     pub(crate) fn inner(&self) -> &Inner {
-        &self.0
+        &self.inner
+    }
+
+    pub(crate) const fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The types of a tool's arguments.
     pub(crate) fn arguments(&self, tool: &ActionName) -> &ArgType {
-        self.0.arguments.get(tool).unwrap_or(&ArgType::Open)
+        self.inner.arguments.get(tool).unwrap_or(&ArgType::Open)
+    }
+}
+
+#[cfg(test)]
+impl PolicySet {
+    /// As [`Self::compile`], for policies that nobody type-checked.
+    pub(crate) fn unchecked(source: &PolicySource) -> Result<Self, Vec<Diagnostic>> {
+        let checked = compile::unchecked(source)?;
+        let inner = Inner::new(source.digest(), checked);
+        inner.map(Self::of).map_err(|message| vec![Diagnostic::error("", message)])
     }
 }
 
@@ -243,9 +258,10 @@ impl Default for PolicySet {
 impl Inner {
     fn new(digest: Digest, mut checked: Checked) -> Result<Self, String> {
         let mut rules = std::mem::take(&mut checked.rules);
-        rules.push(never());
+        rules.push(never()?);
         let mut inner = Self::without_rules(digest, checked);
-        inner.index = Index::new(&rules)?;
+        inner.program = Program::new(&rules);
+        inner.index = Index::new(&rules, &inner.program)?;
         inner.needs = Needs::of(&rules);
         inner.parts.extend(
             rules
@@ -255,7 +271,45 @@ impl Inner {
                 .cloned(),
         );
         inner.rules = rules;
+        let declared = inner.manifests.keys().cloned();
+        let own = inner.own.keys().filter_map(|name| name.parse::<ActionName>().ok());
+        let names: Vec<ActionName> = declared.chain(own).collect();
+        for name in names.iter().filter(|name| !is_reserved_group(name.as_str())) {
+            let route = inner.make_route(&inner.action(name));
+            inner.routes.insert(name.as_str().into(), route);
+        }
         Ok(inner)
+    }
+
+    fn action(&self, name: &ActionName) -> Action {
+        if let Some(manifest) = self.manifests.get(name) {
+            return manifest.action();
+        }
+        let undeclared = || Action::undeclared(name.clone());
+        let Some(groups) = self.own.get(name.as_str()) else { return undeclared() };
+        let effects: Vec<Effect> = groups
+            .iter()
+            .filter_map(|group| group.strip_prefix("effect:").and_then(|effect| effect.parse().ok()))
+            .collect();
+        match effects.as_slice() {
+            [effect] => {
+                let classes = groups.iter().filter_map(|group| group.parse::<Class>().ok());
+                Action::declared(name.clone(), classes, *effect)
+            }
+            _ => undeclared(),
+        }
+    }
+
+    /// Where the rules about an action are; an error if it has the name of a group.
+    pub(crate) fn route(&self, action: &Action) -> Result<Cow<'_, Route>, String> {
+        let name = action.name().as_str();
+        if let Some(route) = self.routes.get(name).filter(|route| route.action == *action) {
+            return Ok(Cow::Borrowed(route));
+        }
+        if is_reserved_group(name) {
+            return Err(format!("an action cannot be named `{name}`, which is a group of actions"));
+        }
+        Ok(Cow::Owned(self.make_route(action)))
     }
 
     fn without_rules(digest: Digest, checked: Checked) -> Self {
@@ -275,7 +329,8 @@ impl Inner {
             rules: Vec::new(),
             index: Index::default(),
             needs: Needs::default(),
-            engine: Box::new(StockCedar::default()),
+            program: Program::default(),
+            routes: HashMap::new(),
             workloads: data::workloads(&checked.directory).map(|(id, agent)| (id, agent.into())).collect(),
             directory: checked.directory,
             types,
@@ -292,7 +347,7 @@ impl Inner {
 
     /// The groups of an action. One that nobody declared is in no class for a permission, and in
     /// every class, every part of one, and `effect:irreversible` for a restriction.
-    pub(crate) fn groups(&self, action: &Action) -> Names {
+    fn make_route(&self, action: &Action) -> Route {
         let mut restricting: BTreeSet<Box<str>> = BTreeSet::new();
         for class in action.classes() {
             restricting.insert(class.kind().as_str().into());
@@ -301,16 +356,20 @@ impl Inner {
         restricting.insert(format!("effect:{}", action.effect()).into());
         let own = self.own.get(action.name().as_str());
         let own = || own.into_iter().flatten().cloned();
-        let permitting = match action.is_declared() {
+        let mut permitting: BTreeSet<Box<str>> = match action.is_declared() {
             true => restricting.iter().cloned().chain(own()).collect(),
             false => {
                 restricting.extend(ClassKind::ALL.iter().map(|kind| kind.as_str().into()));
                 restricting.extend(self.parts.iter().cloned());
-                own().filter(|group| !is_reserved_group(group)).collect::<BTreeSet<_>>()
+                own().filter(|group| !is_reserved_group(group)).collect()
             }
         };
         restricting.extend(own());
-        Names { permitting: permitting.into_iter().collect(), restricting: restricting.into_iter().collect() }
+        let name = || action.name().as_str().into();
+        permitting.insert(name());
+        restricting.insert(name());
+        let list = |names: BTreeSet<Box<str>>| names.into_iter().collect();
+        self.index.route(action.clone(), list(permitting), list(restricting))
     }
 }
 
@@ -332,9 +391,10 @@ fn groups_of(name: &str, vocabulary: &Vocabulary) -> BTreeSet<Box<str>> {
 }
 
 /// A prohibition that is in every source, so that a start can see something denied.
-fn never() -> Rule {
-    let text = format!("permit(principal, action == {NAMESPACE}::Action::\"{NEVER}\", resource);");
-    Rule {
+fn never() -> Result<Rule, String> {
+    let text = format!("forbid(principal, action == {NAMESPACE}::Action::\"{NEVER}\", resource);");
+    let policy = Policy::parse(None, text).map_err(|error| error.to_string())?;
+    Ok(Rule {
         at: RuleRef::builtin("cordon:never"),
         body: Body::Prohibition,
         message: Some("the action exists to be refused".into()),
@@ -344,7 +404,7 @@ fn never() -> Rule {
         principal_types: Vec::new(),
         resource_types: Vec::new(),
         mentions: Mentions::default(),
-        full: text.clone().into(),
-        scope: text.into(),
-    }
+        tree: Tree::of(&policy.to_pst().map_err(|error| error.to_string())?),
+        policy,
+    })
 }

@@ -48,10 +48,32 @@ pub(crate) struct Rule {
     /// Entity types that the scope names for the resource.
     pub(crate) resource_types: Vec<Box<str>>,
     pub(crate) mentions: Mentions,
-    /// The policy as a permission with the same scope and conditions.
-    pub(crate) full: Box<str>,
-    /// A permission with the same scope and no conditions.
-    pub(crate) scope: Box<str>,
+    /// The parts of its syntax tree that are compiled.
+    pub(crate) tree: Tree,
+    /// The policy as the engine read it.
+    pub(crate) policy: Policy,
+}
+
+/// A policy's scope and its conditions.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree {
+    pub(crate) principal: PrincipalConstraint,
+    pub(crate) action: ActionConstraint,
+    pub(crate) resource: ResourceConstraint,
+    pub(crate) clauses: Vec<Clause>,
+}
+
+impl Tree {
+    /// The parts of a policy.
+    pub(crate) fn of(policy: &cedar_policy::pst::Policy) -> Self {
+        let body = policy.body();
+        Self {
+            principal: body.principal.clone(),
+            action: body.action.clone(),
+            resource: body.resource.clone(),
+            clauses: body.clauses().to_vec(),
+        }
+    }
 }
 
 /// The two kinds of policy file.
@@ -155,8 +177,6 @@ impl<'s> PolicyFile<'s> {
             mentions.add(condition).map_err(refuse)?;
         }
         let at = self.reference(text, &annotations).map_err(refuse)?;
-        let full = self.cedar.as_permission(text).into();
-        let scope_text = self.cedar.scope_only(text).into();
         Ok(Rule {
             at,
             body,
@@ -167,8 +187,8 @@ impl<'s> PolicyFile<'s> {
             principal_types: principal_types(&tree.body().principal),
             resource_types: resource_types(&tree.body().resource),
             mentions,
-            full,
-            scope: scope_text,
+            tree: Tree::of(&tree),
+            policy: policy.clone(),
         })
     }
 

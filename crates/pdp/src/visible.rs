@@ -1,9 +1,11 @@
 //! What a caller may see: what some arguments could make possible.
 
+use std::collections::BTreeSet;
+
 use cordon_core::{Facts, Request, Timestamp};
 
 use crate::PolicySet;
-use crate::decide::{Assessment, assess, refusals};
+use crate::decide::{Assessment, asked, assess, refusals};
 use crate::engine::Outcome;
 use crate::rule::{Body, Rule};
 
@@ -15,24 +17,30 @@ use crate::rule::{Body, Rule};
 pub fn could_allow(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> bool {
     let mut request = request.clone();
     request.context.args.clear();
-    assess(policies, &request, facts, now)
-        .is_ok_and(|assessment| could_allow_some(&assessment, policies, &request, facts))
+    let scopes = asked(policies, &request, facts, now, |asked| asked.scopes());
+    let assessment = assess(policies, &request, facts, now);
+    let could = |scopes: Vec<_>| Ok(could_allow_some(&assessment?, &scopes, policies, &request, facts));
+    scopes.and_then(could).unwrap_or(false)
 }
 
-fn could_allow_some(assessment: &Assessment, policies: &PolicySet, request: &Request, facts: &Facts) -> bool {
-    let inner = policies.inner();
-    let demand = inner.principals.demand(&request.action);
+fn could_allow_some(
+    assessment: &Assessment<'_>,
+    scopes: &[BTreeSet<usize>],
+    policies: &PolicySet,
+    request: &Request,
+    facts: &Facts,
+) -> bool {
+    let demand = policies.inner().principals.demand(&request.action);
     if !refusals(policies, request, &demand).is_empty() {
         return false;
     }
-    assessment.principals().all(|(judged, outcomes)| {
-        let scopes = inner.engine.scopes(assessment.question(inner, judged)).unwrap_or_default();
+    assessment.principals().zip(scopes).all(|((person, outcomes), scopes)| {
         let mut permitted = false;
-        for (place, rule) in inner.rules.iter().enumerate() {
-            let outcome = outcomes.get(&place).unwrap_or(&Outcome::NotSatisfied);
+        for (place, rule) in policies.inner().rules.iter().enumerate() {
+            let outcome = outcomes.of(place).unwrap_or(&Outcome::NotSatisfied);
             let free = mentions_arguments(rule);
             match &rule.body {
-                Body::Permission if free => permitted |= scopes.contains_key(&place),
+                Body::Permission if free => permitted |= scopes.contains(&place),
                 Body::Permission => permitted |= *outcome == Outcome::Satisfied,
                 _ if free || *outcome == Outcome::NotSatisfied => {}
                 Body::Obligation(kind) if *outcome == Outcome::Satisfied => {
@@ -43,7 +51,7 @@ fn could_allow_some(assessment: &Assessment, policies: &PolicySet, request: &Req
                 Body::Obligation(_) | Body::Prohibition => return false,
             }
         }
-        permitted || !demand.counts(&judged.roles)
+        permitted || !demand.counts(person.roles())
     })
 }
 

@@ -473,3 +473,33 @@ fn a_name_written_with_escapes_is_the_same_name() {
     check(&text, "agent:a does x/y - read", "deny: forbidden f");
     check(&text, "agent:a does x/z - read", "allow: permitted any");
 }
+
+#[test]
+fn two_texts_that_no_rule_names_are_not_the_same_text() {
+    let text = format!(
+        "{ANY}@id(\"f\") forbid(principal, action, resource) when {{ context.args has a && context.args has b && context.args.a == context.args.b }};"
+    );
+    check(&text, "agent:a does x/y - read with a=never-seen,b=never-seen-either", "allow: permitted any");
+    check(&text, "agent:a does x/y - read with a=never-seen,b=never-seen", "deny: forbidden f");
+}
+
+#[test]
+fn what_the_program_does_not_hold_is_left_to_stock_cedar_rule_by_rule() {
+    let set = policies(
+        "@id(\"held\") permit(principal, action, resource) when { context.role == \"agent\" };\n\
+        @id(\"left\") forbid(principal, action == Action::\"x/y\", resource) when { [principal.id, \"evil\"].contains(context.args.to) };\n---\n\n---\n\
+        tool = \"x/y\"\nclasses = []\neffect = \"read\"",
+    );
+    let left: Vec<_> = set.left_to_stock_cedar().map(|(rule, why)| format!("{}: {why}", rule.rule)).collect();
+    assert_eq!(left, ["left: a set with a part that is not written in the rule"]);
+    for (words, want) in [
+        ("agent:a does x/y with to=evil", "deny: forbidden left"),
+        ("agent:a does x/y with to=a", "deny: forbidden left"),
+        ("agent:a does x/y with to=b", "allow: permitted held"),
+        ("agent:a does x/y with cc=b", "deny: indeterminate left"),
+        ("agent:a does x/y with to=?", "deny: indeterminate left"),
+        ("agent:a does x/z - read with to=evil", "allow: permitted held"),
+    ] {
+        assert_eq!(shown(&judge(&set, words)), want, "{words}");
+    }
+}
