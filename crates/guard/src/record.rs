@@ -16,6 +16,7 @@ use cordon_workflow::{Answer, Approval, Ballot, Progress, Terms};
 
 use crate::Session;
 use crate::attempt::{Attempt, Trace};
+use crate::enforcer::{Enforcer, Quoted};
 use crate::guard::{ActivePolicies, Live, Shared};
 use crate::observe::{Failure, ResultKind};
 use crate::replay;
@@ -57,6 +58,15 @@ pub enum AdminAct {
         before: Option<Digest>,
         /// Digest of the configuration after.
         after: Digest,
+    },
+    /// What enforces from now on.
+    Enforcer {
+        /// Digest of what enforced before.
+        before: Option<Digest>,
+        /// What enforces.
+        enforcer: Enforcer,
+        /// A TPM's word on it.
+        quoted: Quoted,
     },
     /// A person accepted a tool's present definition.
     Tool {
@@ -216,7 +226,7 @@ fn decision(
     let draft = draft.with_or(FieldId::ModelVersion, model, AbsentReason::NotProvided);
     judged(unobserved(draft), policies, *asked, judgement, enforced).with_or(
         FieldId::Confidence,
-        attempt.confidence.map(u64::from),
+        attempt.confidence.map(|thousandths| u64::from(thousandths).saturating_mul(10)),
         AbsentReason::NotProvided,
     )
 }
@@ -430,6 +440,18 @@ pub(crate) fn admin(shared: &Shared, act: &AdminAct, author: &str) -> Draft {
         AdminAct::Keys { before, after } => changed(draft(AdminSubject::Key, "trust"), *before, *after),
         AdminAct::Config { before, after } => {
             changed(draft(AdminSubject::Config, "cordon.toml"), *before, Some(*after))
+        }
+        AdminAct::Enforcer { before, enforcer, quoted } => {
+            let draft = changed(draft(AdminSubject::Enforcer, "enforcer"), *before, Some(enforcer.digest()))
+                .with(FieldId::Enforcer, enforcer.to_cbor());
+            match quoted {
+                Quoted::Yes { attest, signature, key } => {
+                    let parts = [attest, signature, key].map(|part| Cbor::bytes(part.clone()));
+                    draft.with(FieldId::Quote, Cbor::Array(parts.into()))
+                }
+                Quoted::NoTpm => draft.without(FieldId::Quote, AbsentReason::NotSupported),
+                Quoted::Failed => draft.without(FieldId::Quote, AbsentReason::Unknown),
+            }
         }
         AdminAct::Tool { tool, before, after } => {
             changed(draft(AdminSubject::ToolApproved, tool.as_str()), *before, Some(*after))

@@ -216,6 +216,10 @@ fields! {
     Epoch = 100, "epoch", Clear;
     /// More about the change, in words that may repeat content.
     Detail = 101, "detail", Sealed;
+    /// What enforces: version, digests of program, bundle and configuration, and what the machine offers.
+    Enforcer = 102, "enforcer", Clear;
+    /// A TPM's quote over the digest of what enforces: `TPMS_ATTEST`, signature, key.
+    Quote = 103, "quote", Clear;
 
     /// The log's origin.
     Origin = 112, "origin", Clear;

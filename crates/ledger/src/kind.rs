@@ -32,6 +32,8 @@ pub enum AdminSubject {
     ToolQuarantined,
     /// A tool's present definition is accepted.
     ToolApproved,
+    /// What enforces from now on.
+    Enforcer,
 }
 
 /// A step in the life of a session.
@@ -81,6 +83,7 @@ impl Kind {
         Self::Admin(AdminSubject::Config),
         Self::Admin(AdminSubject::ToolQuarantined),
         Self::Admin(AdminSubject::ToolApproved),
+        Self::Admin(AdminSubject::Enforcer),
         Self::Session(SessionStep::Opened),
         Self::Session(SessionStep::Closed),
         Self::Recovery,
@@ -106,6 +109,7 @@ impl Kind {
             Self::Admin(AdminSubject::Config) => 35,
             Self::Admin(AdminSubject::ToolQuarantined) => 36,
             Self::Admin(AdminSubject::ToolApproved) => 37,
+            Self::Admin(AdminSubject::Enforcer) => 38,
             Self::Session(SessionStep::Opened) => 48,
             Self::Session(SessionStep::Closed) => 49,
         }
@@ -135,6 +139,7 @@ impl Kind {
             Self::Admin(AdminSubject::Config) => "admin.config",
             Self::Admin(AdminSubject::ToolQuarantined) => "admin.tool_quarantined",
             Self::Admin(AdminSubject::ToolApproved) => "admin.tool_approved",
+            Self::Admin(AdminSubject::Enforcer) => "admin.enforcer",
             Self::Session(SessionStep::Opened) => "session.opened",
             Self::Session(SessionStep::Closed) => "session.closed",
         }

@@ -11,5 +11,6 @@ pub mod seal;
 pub mod state;
 pub mod system;
 pub mod tokens;
+pub mod tpm;
 
 mod coding;

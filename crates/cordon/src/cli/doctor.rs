@@ -7,7 +7,9 @@ mod install;
 mod machine;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use serde_json::json;
 
@@ -104,6 +106,16 @@ impl Finding {
             (Self::Unknown, _) => "unknown",
         }
     }
+}
+
+/// What was found about the machine, by what was looked at; looked at once.
+pub(crate) fn machine_findings() -> &'static BTreeMap<Box<str>, Box<str>> {
+    static FINDINGS: OnceLock<BTreeMap<Box<str>, Box<str>>> = OnceLock::new();
+    FINDINGS.get_or_init(|| {
+        let found =
+            |probe: &Probe| format!("{}: {}", probe.finding.as_str(probe.need), probe.evidence).into();
+        machine::lasting().iter().map(|probe| (probe.what.into(), found(probe))).collect()
+    })
 }
 
 /// Runs `cordon doctor`.

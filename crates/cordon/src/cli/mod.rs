@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+pub(crate) use doctor::machine_findings;
 pub(crate) use failure::{DENIED, Ended, Failure, NO_ANSWER};
 pub(crate) use mcp::{MISSING, NOT_RUNNABLE, REFUSED};
 

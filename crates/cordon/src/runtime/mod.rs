@@ -9,6 +9,7 @@ pub(crate) mod attach;
 pub(crate) mod bundle;
 pub(crate) mod console;
 pub(crate) mod definitions;
+pub(crate) mod enforcer;
 pub(crate) mod front;
 pub(crate) mod keys;
 pub(crate) mod known;

@@ -142,6 +142,7 @@ impl Owner {
             lock,
         });
         owner.record_changes().await?;
+        owner.attest(&owner.config.login).await?;
         owner.store.accept_epoch(BundleRole::Policy.as_str(), accepted.epoch, accepted.digest)?;
         Ok(owner)
     }
@@ -178,6 +179,11 @@ impl Owner {
             .accept_epoch(BundleRole::Policy.as_str(), accepted.epoch, accepted.digest)
             .map_err(|error| error.to_string());
         self.remember("bundle", digest);
+        if digest != now_in_force.set.digest()
+            && let Err(failure) = self.attest(author).await
+        {
+            term::note(format_args!("cordon: what enforces could not be put on record: {}", failure.text()));
+        }
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) =
             InForce { expires, counts, refused: None };
         term::note(format_args!("cordon: bundle {digest} (epoch {}) is in force", accepted.epoch));
@@ -262,7 +268,12 @@ impl Owner {
         Ok(())
     }
 
-    fn remember(&self, name: &str, digest: Digest) {
+    /// What the last start knew under a name.
+    pub(super) fn known_digest(&self, name: &str) -> Option<Digest> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+    }
+
+    pub(super) fn remember(&self, name: &str, digest: Digest) {
         let kept = self.known.lock().unwrap_or_else(PoisonError::into_inner).set(name, digest);
         if let Err(error) = kept {
             term::note(format_args!("cordon: cannot write what is known about the last start: {error}"));

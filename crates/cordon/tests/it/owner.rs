@@ -172,3 +172,35 @@ fn the_name_of_a_configured_server_is_not_lent_to_another_command() {
     assert!(said.contains("another server under the name `office`"), "{said}");
     assert_eq!(world.agent_of(&[]).hello().leave(), Some(0), "the configured one needs no command");
 }
+
+#[test]
+fn every_start_and_every_new_bundle_put_on_record_what_enforces() {
+    let world = World::office();
+    let server = world.serve();
+    let records = || {
+        let shown = world.json(&["ledger", "show", "--kind", "admin.enforcer"]);
+        shown.as_array().cloned().unwrap_or_else(|| vec![shown])
+    };
+    let count = |server: &crate::world::Server<'_>| {
+        let metrics = server.request(Some("operator"), "GET", "/metrics", "").body;
+        let line = metrics.lines().find(|line| line.contains("\"admin.enforcer\"")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(count(&server), 1);
+    let reload = || server.request(Some("operator"), "POST", "/v1/policy/reload", "null").status;
+    assert_eq!((reload(), count(&server)), (200, 1), "nothing changed");
+    fs::write(
+        world.path("policy/permissions/more.cedar"),
+        "@id(\"x\") forbid (principal == User::\"x\", action, resource);",
+    )
+    .unwrap();
+    world.build();
+    assert_eq!((reload(), count(&server)), (200, 2));
+    assert_eq!(server.end("-TERM"), Some(0));
+    let text = serde_json::to_string(&records()).unwrap();
+    let output = std::process::Command::new("sha256sum").arg(CORDON).output().unwrap();
+    let binary = String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned();
+    assert!(text.contains(&binary), "the program's digest {binary} is in {text}");
+    assert!(text.contains("Landlock"), "{text}");
+    world.done(&["ledger", "verify"]);
+}

@@ -12,3 +12,4 @@
 mod ledger;
 mod ledger_faults;
 mod ledger_tamper;
+mod tpm;

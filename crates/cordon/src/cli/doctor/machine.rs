@@ -7,7 +7,14 @@ use std::process::{Command, Stdio};
 use super::{Need, Probe};
 
 pub(super) fn probes() -> Vec<Probe> {
-    vec![kernel(), clock(), landlock(), seccomp(), user_namespaces(), cgroup(), bpf(), kvm()]
+    let mut probes = lasting();
+    probes.insert(1, clock());
+    probes
+}
+
+/// What stays the same as long as the machine runs.
+pub(super) fn lasting() -> Vec<Probe> {
+    vec![kernel(), landlock(), seccomp(), user_namespaces(), cgroup(), bpf(), kvm()]
 }
 
 /// The first line of a small file under /proc or /sys.
