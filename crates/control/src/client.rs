@@ -16,8 +16,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::view::{
-    AnsweredView, ApprovalView, BallotView, ClosedView, ConsoleView, EntryView, KeysView, LedgerView,
-    PolicyView, RotatedView, SessionView, StatusView, ToolApproval, ToolShown, ToolView,
+    AnsweredView, ApprovalView, BallotView, ClosedView, ConsoleView, ContainView, EntryView, KeysView,
+    KillBundleView, KillOrderView, KillView, KillsLoadedView, LedgerView, LiftView, LiftedView, NarrowedView,
+    PolicyView, PostureView, RotatedView, SessionView, StatusView, ToolApproval, ToolShown, ToolView,
 };
 
 /// Longest wait for an answer.
@@ -138,6 +139,49 @@ impl Client {
     pub async fn close_session(&self, id: cordon_core::SessionId) -> Result<ClosedView> {
         let (status, body) = self.send(Method::DELETE, &format!("/v1/sessions/{id}"), Vec::new()).await?;
         read(status, &body)
+    }
+
+    /// Takes something from a session.
+    pub async fn contain(
+        &self,
+        id: cordon_core::SessionId,
+        what: &ContainView,
+    ) -> Result<NarrowedView<PostureView>> {
+        self.post(&format!("/v1/sessions/{id}/contain"), what).await
+    }
+
+    /// Terminates a session.
+    pub async fn kill_session(&self, id: cordon_core::SessionId) -> Result<NarrowedView<PostureView>> {
+        self.post(&format!("/v1/sessions/{id}/kill"), &()).await
+    }
+
+    /// Releases a session.
+    pub async fn release(
+        &self,
+        id: cordon_core::SessionId,
+        lift: &LiftView,
+    ) -> Result<LiftedView<PostureView>> {
+        self.post(&format!("/v1/sessions/{id}/release"), lift).await
+    }
+
+    /// The kill switches that are on.
+    pub async fn kills(&self) -> Result<Vec<KillView>> {
+        self.get("/v1/kills").await
+    }
+
+    /// Turns a kill switch.
+    pub async fn kill(&self, order: &KillOrderView) -> Result<NarrowedView<KillView>> {
+        self.post("/v1/kills", order).await
+    }
+
+    /// Lifts a kill switch.
+    pub async fn unkill(&self, id: &str, lift: &LiftView) -> Result<LiftedView<KillView>> {
+        self.post(&format!("/v1/kills/{}/lift", percent(id)), lift).await
+    }
+
+    /// Puts the switches of a kill bundle in force.
+    pub async fn load_kills(&self, bundle: &KillBundleView) -> Result<KillsLoadedView> {
+        self.post("/v1/kills/bundle", bundle).await
     }
 
     /// The tools that servers listed.

@@ -7,8 +7,11 @@ use cordon_guard::Guard;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::Caller;
-use crate::view::{ConsoleView, KeysView, LedgerView, PolicyView, RotatedView, StatusView, ToolDefinition};
+use crate::view::{
+    ConsoleView, KeysView, KillBundleView, KillsLoadedView, LedgerView, PolicyView, RotatedView, StatusView,
+    ToolDefinition,
+};
+use crate::{Caller, Refusal};
 
 /// A future that the node returns.
 pub type NodeFuture<'n, T> = Pin<Box<dyn Future<Output = T> + Send + 'n>>;
@@ -44,6 +47,8 @@ pub trait Node: Send + Sync + 'static {
     fn accepted_definition(&self, tool: &str) -> Option<ToolDefinition>;
     /// Judges one AuthZEN request and records it.
     fn decide<'n>(&'n self, body: &'n [u8], caller: &'n Caller) -> NodeFuture<'n, Answered>;
+    /// Verifies a kill bundle and puts its switches in force.
+    fn load_kills(&self, bundle: KillBundleView) -> NodeFuture<'_, Result<KillsLoadedView, Refusal>>;
     /// What is recorded from now on.
     fn events(&self) -> broadcast::Receiver<Event>;
 }

@@ -8,10 +8,17 @@ use std::collections::BTreeMap;
 use cordon_core::ed25519::{Signature, VerifyingKey};
 use cordon_core::{ApprovalId, Digest, SessionId, Timestamp};
 use cordon_guard::ports::Shown;
-use cordon_guard::{Session, Tool};
+use cordon_guard::{Session, Standing, Tool};
 use cordon_ledger::Receipt;
 use cordon_workflow::{Answer, Approval, Ballot, Progress};
 use serde::{Deserialize, Serialize};
+
+mod restraint;
+
+pub use restraint::{
+    ContainView, KillBundleView, KillOrderView, KillView, KillsLoadedView, LiftView, LiftedView,
+    NarrowedView, PostureView,
+};
 
 /// A held call, in full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,11 +208,13 @@ pub struct SessionView {
     /// When it was closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<String>,
+    /// What it may still do.
+    pub posture: PostureView,
 }
 
 impl SessionView {
     /// The session as it stands at `now`.
-    pub fn new(session: &Session, now: Timestamp) -> Self {
+    pub fn new(session: &Session, now: Timestamp, standing: Option<&Standing>) -> Self {
         let state = match session.closed {
             Some(_) => "closed",
             None if session.is_open(now) => "open",
@@ -226,6 +235,7 @@ impl SessionView {
             opened: session.opened.to_string(),
             expires: opening.expires.to_string(),
             closed: session.closed.map(|at| at.to_string()),
+            posture: standing.map_or_else(|| restraint::normal(session.id), Into::into),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Resource;
+
 /// The text does not name what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{got}` is not {expected}")]
@@ -244,6 +246,21 @@ impl Action {
     /// The effect it counts as.
     pub fn effect(&self) -> Effect {
         self.effect
+    }
+
+    /// Whether the action is in `class` for whoever takes the class away.
+    ///
+    /// What nobody declared is in every class. A part is what declares it, and what is done under the
+    /// whole class to a resource of that name.
+    pub fn counts_as(&self, class: &Class, resource: &Resource) -> bool {
+        !self.declared
+            || self.classes.iter().filter(|own| own.kind == class.kind).any(|own| {
+                match (class.part.as_deref(), own.part.as_deref()) {
+                    (None, _) => true,
+                    (Some(part), Some(own)) => own.eq_ignore_ascii_case(part),
+                    (Some(part), None) => resource.is_named(part),
+                }
+            })
     }
 
     /// Whether a manifest describes it.

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cbor::{Cbor, Key};
 use crate::{
-    Action, ActionName, Ambiguity, Chain, Class, Context, Decimal, Effect, Facts, Integrity, Marking,
-    Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts, SessionId, Timestamp,
-    UnknownReason, Value,
+    Action, ActionName, Ambiguity, Chain, Class, Context, Decimal, Effect, Facts, Integrity, KillSwitch,
+    Marking, Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts,
+    SessionId, Timestamp, UnknownReason, Value,
 };
 
 /// The CBOR value does not have the shape of what it should encode.
@@ -245,40 +245,52 @@ impl Encode for Request {
 impl Encode for Facts {
     fn to_cbor(&self) -> Cbor {
         let session = self.session.as_ref().map(|session| {
-            Cbor::Array(vec![
+            let mut parts = vec![
                 Cbor::bytes(*session.id.as_bytes()),
                 session.calls.into(),
                 session.integrity.as_str().into(),
-            ])
+            ];
+            parts.extend((!session.posture.is_normal()).then(|| session.posture.to_cbor()));
+            Cbor::Array(parts)
         });
         let ambiguous = self.ambiguous.iter().map(|why| Cbor::from(why.as_str())).collect();
         let supported = self.supported.iter().map(|name| Cbor::from(*name)).collect();
         let region = self.region.as_deref().map(Cbor::from);
+        let kills = self.kills.iter().map(KillSwitch::to_cbor).collect();
+        let kills = (!self.kills.is_empty()).then_some(Cbor::Array(kills));
         Cbor::map(
             [(1, Cbor::Array(ambiguous)), (2, Cbor::Array(supported))]
                 .into_iter()
                 .chain(session.map(|session| (0, session)))
-                .chain(region.map(|region| (3, region))),
+                .chain(region.map(|region| (3, region)))
+                .chain(kills.map(|kills| (4, kills))),
         )
     }
 
     fn from_cbor(cbor: &Cbor) -> Result<Self, ShapeError> {
-        let fields = Fields::of(cbor, 4)?;
+        let fields = Fields::of(cbor, 5)?;
         let session = fields.get(0).map(session_facts).transpose()?;
         let ambiguous: Result<_, _> = fields.texts(1)?.iter().map(|text| ambiguity(text)).collect();
         let supported: Result<_, _> = fields.texts(2)?.iter().map(|text| obligation_name(text)).collect();
         let region = fields.get(3).map(|_| fields.text(3).map(Into::into)).transpose()?;
-        Ok(Self { session, ambiguous: ambiguous?, supported: supported?, region })
+        let kills = fields.get(4).map_or(Some(&[][..]), Cbor::as_array).ok_or(ShapeError("kill switches"))?;
+        let kills = kills.iter().map(KillSwitch::from_cbor).collect::<Result<_, _>>()?;
+        Ok(Self { session, ambiguous: ambiguous?, supported: supported?, kills, region })
     }
 }
 
 fn session_facts(cbor: &Cbor) -> Result<SessionFacts, ShapeError> {
     match cbor.as_array() {
-        Some([Cbor::Bytes(id), Cbor::Uint(calls), Cbor::Text(integrity)]) => Ok(SessionFacts {
-            id: SessionId::from_bytes(id.as_slice().try_into().map_err(|_| ShapeError("a session"))?),
-            calls: *calls,
-            integrity: integrity.parse::<Integrity>().map_err(|_| ShapeError("an integrity level"))?,
-        }),
+        Some([Cbor::Bytes(id), Cbor::Uint(calls), Cbor::Text(integrity), posture @ ..])
+            if posture.len() <= 1 =>
+        {
+            Ok(SessionFacts {
+                id: SessionId::from_bytes(id.as_slice().try_into().map_err(|_| ShapeError("a session"))?),
+                calls: *calls,
+                integrity: integrity.parse::<Integrity>().map_err(|_| ShapeError("an integrity level"))?,
+                posture: posture.first().map(Posture::from_cbor).transpose()?.unwrap_or_default(),
+            })
+        }
         _ => Err(ShapeError("a session, its calls and its integrity")),
     }
 }
@@ -406,9 +418,29 @@ mod tests {
                 id: SessionId::from_bytes([9; 16]),
                 calls: 4,
                 integrity: Integrity::Untrusted,
+                posture: Posture::new(
+                    crate::PostureState::Watched,
+                    ["data.write:orders".parse().unwrap()],
+                    ["mail/send".parse().unwrap()],
+                    [crate::Restraint::ReadOnly],
+                ),
             }),
             ambiguous: BTreeSet::from([Ambiguity::NoManifest]),
             supported: BTreeSet::from(["approve", "redact"]),
+            kills: ["money.move", "data.read:orders", "irreversible"]
+                .into_iter()
+                .zip([
+                    crate::KillOrigin::Order,
+                    crate::KillOrigin::Bundle { epoch: 7 },
+                    crate::KillOrigin::Unreadable,
+                ])
+                .map(|(target, origin)| KillSwitch {
+                    target: target.parse().unwrap(),
+                    agent: Some("bot".into()),
+                    tenant: None,
+                    origin,
+                })
+                .collect(),
             region: Some("eu".into()),
         };
         assert_eq!(Facts::from_cbor(&facts.to_cbor()), Ok(facts));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Integrity, SessionId};
+use crate::{Integrity, KillSwitch, Posture, SessionId};
 
 /// Why Cordon cannot be sure what a call would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ pub struct SessionFacts {
     pub calls: u64,
     /// The least trusted text in the session's context.
     pub integrity: Integrity,
+    /// What it may still do.
+    pub posture: Posture,
 }
 
 /// What Cordon itself knows when it judges.
@@ -46,6 +48,8 @@ pub struct Facts {
     pub ambiguous: BTreeSet<Ambiguity>,
     /// The obligations that the enforcement point can carry out, by type.
     pub supported: BTreeSet<&'static str>,
+    /// The kill switches that cover the request.
+    pub kills: Vec<KillSwitch>,
     /// The region the node runs in.
     pub region: Option<Box<str>>,
 }

@@ -134,6 +134,8 @@ ids! {
     ApprovalId, ApprovalKind, "apr";
     /// One ledger record, known before its index is.
     RecordId, RecordKind, "rec";
+    /// One kill switch, from being turned until it is lifted.
+    KillId, KillKind, "kill";
 }
 
 #[cfg(test)]

@@ -55,4 +55,12 @@ impl Resource {
             attributes: Record::new(),
         }
     }
+
+    /// Whether its identifier is `name`, or ends with it behind `/`, `.` or `:`; letter case aside.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        let Some(start) = self.id.len().checked_sub(name.len()) else { return false };
+        let tail = self.id.get(start..).is_some_and(|tail| tail.eq_ignore_ascii_case(name));
+        let before = self.id.get(..start).and_then(|before| before.chars().next_back());
+        tail && before.is_none_or(|c| matches!(c, '/' | '.' | ':'))
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::ed25519::{Signature, VerifyingKey};
-use cordon_workflow::{Ballot, Vote};
+use cordon_workflow::{Ballot, Lift, Vote};
 
 /// One approver: a named key and the roles it counts for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,18 @@ pub enum BallotError {
     #[error("no approver `{0}` is trusted here; add the key under [trust.approvers] in cordon.toml")]
     UnknownApprover(Box<str>),
     /// The signature does not match.
-    #[error("the signature is not `{0}`'s over this approval")]
+    #[error("the signature is not `{0}`'s over what was shown")]
     Signature(Box<str>),
+    /// The approver may not give back what was taken.
+    #[error("`{0}` has not the role `approver`, which releasing and lifting need")]
+    Role(Box<str>),
+    /// The approver is the agent whose session it is.
+    #[error("`{0}` is the session's own agent, and cannot release itself")]
+    Requester(Box<str>),
 }
+
+/// The role that may give back what was taken.
+const LIFTING_ROLE: &str = "approver";
 
 impl Approvers {
     /// The registry of these approvers.
@@ -52,5 +61,15 @@ impl Approvers {
             .verify(&ballot.signing_bytes(), signature)
             .map_err(|_| BallotError::Signature(ballot.approver.clone()))?;
         Ok(Vote { by: ballot.approver.clone(), roles: approver.roles.clone() })
+    }
+
+    /// Whether an approver who may give back what was taken signed this.
+    pub fn verify_lift(&self, lift: &Lift, signature: &Signature) -> Result<(), BallotError> {
+        let name = &lift.approver;
+        let approver = self.0.get(name).ok_or_else(|| BallotError::UnknownApprover(name.clone()))?;
+        if approver.key.verify(&lift.signing_bytes(), signature).is_err() {
+            return Err(BallotError::Signature(name.clone()));
+        }
+        if approver.roles.contains(LIFTING_ROLE) { Ok(()) } else { Err(BallotError::Role(name.clone())) }
     }
 }

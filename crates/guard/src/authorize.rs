@@ -17,9 +17,9 @@ use cordon_workflow::{Approval, ApprovalKind, Event, Progress, Requirement, Term
 use crate::attempt::{Attempt, Operation};
 use crate::binding::binding;
 use crate::denial::{Denial, Held};
-use crate::guard::{ActivePolicies, Guard, Live, supported};
+use crate::guard::{ActivePolicies, Guard, Live};
 use crate::observe::{Inner, Pending, ResultTerms};
-use crate::permit::Permit;
+use crate::permit::{Judged, Permit};
 use crate::ports::{Draw, Shown, StoreDown};
 use crate::record::{self, Decided};
 use crate::throttle::Exceeded;
@@ -54,6 +54,8 @@ struct Case<'a> {
     policies: &'a ActivePolicies,
     asked: Asked<'a>,
     now: Timestamp,
+    /// How many narrowings there were before anything was looked at.
+    narrowings: u64,
 }
 
 impl Guard {
@@ -64,6 +66,7 @@ impl Guard {
     pub async fn authorize<C: ExactBytes>(&self, attempt: Attempt<'_>, call: C) -> Outcome<C> {
         let now = self.now();
         let id = self.call_id(now);
+        let narrowings = self.shared.gate.narrowings();
         let policies = self.policies();
         let live = match self.shared.live(attempt.session) {
             Ok(Some(live)) => live,
@@ -72,12 +75,14 @@ impl Guard {
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
         let tool = self.tool_of(&attempt, &policies);
-        let (asked, unfit) = gather(&attempt, &live, &policies, tool, calls, now);
-        let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now };
+        let (mut asked, unfit) = gather(&attempt, &live, &policies, tool, calls, now);
+        asked.facts.kills = self.shared.kills.covering(&asked.request);
+        let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now, narrowings };
         if let Some(reason) = unfit {
             return Outcome::Denied(self.refuse(&case, reason));
         }
         let judgement = cordon_pdp::decide(&policies.set, &case.asked.request, &case.asked.facts, now);
+        self.contain_as_judged(&live, id, &judgement);
         match judgement.verdict {
             Verdict::Deny => Outcome::Denied(self.deny(&case, judgement)),
             Verdict::Ask => self.ask(case, judgement, call).await,
@@ -98,7 +103,7 @@ impl Guard {
 
     /// Holds a call for a person, or lets it through when it spends a grant.
     async fn ask<C: ExactBytes>(&self, case: Case<'_>, judgement: Judgement, call: C) -> Outcome<C> {
-        let Case { id, attempt, live, policies, asked, now } = &case;
+        let Case { id, attempt, live, policies, asked, now, .. } = &case;
         let bound = binding(&asked.request, attempt.session, asked.arguments, policies.set.digest());
         let found = {
             let _one_at_a_time = self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -198,7 +203,8 @@ impl Guard {
         approval: Option<Approval>,
         call: C,
     ) -> Outcome<C> {
-        let Case { id, attempt, live, policies, asked, now } = &case;
+        let Case { id, attempt, live, policies, asked, now, .. } = &case;
+        self.watch_as_judged(live, *id, &judgement);
         let entered =
             self.shared.throttle.enter(attempt.session, asked.request.action.name(), &asked.limits, *now);
         let slot = match entered {
@@ -230,15 +236,18 @@ impl Guard {
         }
         let pending = Pending::new(Inner {
             shared: Arc::clone(&self.shared),
-            session: Arc::clone(&live.session),
+            live: Arc::clone(live),
             call: *id,
             trace: attempt.trace,
             receipt,
             terms: ResultTerms { tool: asked.tool.clone(), limits: asked.limits },
             slot: Some(slot),
             sent: false,
+            leaving: None,
         });
-        Outcome::Permitted(Permit { call, pending, judgement })
+        let Case { asked: Asked { request, facts, .. }, narrowings, .. } = case;
+        let judged = Box::new(Judged { narrowings, request, facts });
+        Outcome::Permitted(Permit { call, pending, judgement, judged })
     }
 
     /// Refuses an attempt for a reason that no policy gave.
@@ -327,9 +336,10 @@ fn gather<'a>(
     if context.args.values().any(Value::has_unknown) {
         ambiguous.insert(Ambiguity::UnknownInput);
     }
-    let session = SessionFacts { id: live.session.id, calls, integrity: Integrity::User };
+    let session =
+        SessionFacts { id: live.session.id, calls, integrity: Integrity::User, posture: live.posture() };
     let facts =
-        Facts { session: Some(session), ambiguous, supported: supported(&live.session), region: None };
+        Facts { session: Some(session), ambiguous, supported: live.supported.clone(), ..Facts::default() };
     // Attributes age while a session lasts.
     let chain = opening.chain.clone().at(now);
     if chain.on_behalf_of().is_none() && unfit.is_none() {
@@ -353,10 +363,11 @@ pub(crate) fn gather_visible(
     {
         return None;
     }
-    let (Asked { mut request, facts, .. }, _) = gather(attempt, live, policies, tool, 0, guard.now());
+    let (Asked { mut request, mut facts, .. }, _) = gather(attempt, live, policies, tool, 0, guard.now());
     if request.chain.on_behalf_of().is_none() && policies.set.needs_user(&request.action).is_some() {
         return None;
     }
+    facts.kills = guard.shared.kills.covering(&request);
     request.context.args.clear();
     Some((request, facts))
 }
@@ -518,6 +529,26 @@ fn refused(policies: &ActivePolicies, reason: Reason) -> Judgement {
         obligations: Vec::new(),
         bundle: policies.set.digest(),
     }
+}
+
+/// The refusal of a permitted call from which something was taken before it was sent.
+pub(crate) fn withdrawn(inner: &Inner, judged: &Judged, bundle: Digest) -> Option<Denial> {
+    let Judged { request, facts, .. } = judged;
+    let mut facts = facts.clone();
+    facts.kills = inner.shared.kills.covering(request);
+    if let Some(session) = &mut facts.session {
+        session.posture = inner.live.posture();
+    }
+    let mut reasons = cordon_pdp::restraints(request, &facts);
+    if reasons.is_empty() && !inner.shared.live(inner.live.session.id).is_ok_and(|live| live.is_some()) {
+        reasons.push(ended());
+    }
+    if reasons.is_empty() {
+        return None;
+    }
+    let judgement = Judgement { verdict: Verdict::Deny, reasons, obligations: Vec::new(), bundle };
+    let receipt = Some(inner.receipt.clone());
+    Some(Denial { call: inner.call, what: what(request), judgement, receipt })
 }
 
 /// A refusal when the state store itself does not answer.

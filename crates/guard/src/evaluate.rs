@@ -29,7 +29,8 @@ impl Guard {
     ) -> Result<Evaluated, GuardError> {
         let now = self.now();
         let policies = self.policies();
-        let facts = cordon_core::Facts { supported, ..cordon_core::Facts::default() };
+        let kills = self.shared.kills.covering(request);
+        let facts = cordon_core::Facts { supported, kills, ..cordon_core::Facts::default() };
         let judgement = cordon_pdp::decide(&policies.set, request, &facts, now);
         let draft = record::evaluated(&self.shared, &policies, request, &facts, &judgement, now);
         let receipt = self.shared.ledger.append(draft, Level::Durable).await?;

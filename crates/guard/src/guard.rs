@@ -3,17 +3,24 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
-use cordon_core::{ActionName, ApprovalId, CallId, Digest, RecordId, SessionId, Timestamp};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use cordon_core::{
+    ActionName, ApprovalId, CallId, Digest, KillId, PostureState, RecordId, SessionId, Timestamp,
+};
 use cordon_ledger::{Level, Receipt};
 use cordon_pdp::PolicySet;
 use cordon_workflow::{Answer, Approval, Ballot, Event, Progress};
 
 use crate::approvers::{Approvers, BallotError};
+use crate::backlog::{Backlog, LateOf};
+use crate::containment::{Cause, Standing};
+use crate::gate::Gate;
+use crate::kills::Kills;
 use crate::ports::{Clock, Draw, Ledger, LedgerDown, Random, Shown, Store, StoreDown};
 use crate::record::{self, AdminAct};
+use crate::restraint_records;
 use crate::throttle::Throttle;
 use crate::tools::{Change, Described, ListedTool, Tool, Tools};
 use crate::watch::Watch;
@@ -77,6 +84,16 @@ pub(crate) struct Shared {
     pub(crate) described: Described,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) watch: Watch,
+    /// The kill switches that are on.
+    pub(crate) kills: Kills,
+    /// Where calls leave.
+    pub(crate) gate: Arc<Gate>,
+    /// Records that follow what is in force already.
+    pub(crate) backlog: Backlog,
+    /// Sessions whose posture the store has not taken.
+    pub(crate) unkept: Mutex<Vec<Arc<Live>>>,
+    /// Held while kill switches or a posture change, so that no change is lost.
+    narrowing: Mutex<()>,
     pub(crate) limits: GuardLimits,
     /// Open sessions by identifier; the store is the truth, this saves a query for each call.
     pub(crate) sessions: RwLock<HashMap<SessionId, Arc<Live>>>,
@@ -87,7 +104,11 @@ pub(crate) struct Shared {
 /// An open session and what is counted in it.
 pub(crate) struct Live {
     pub(crate) session: Arc<Session>,
+    /// The obligations that its door and the guard carry out.
+    pub(crate) supported: BTreeSet<&'static str>,
     pub(crate) calls: Arc<AtomicU64>,
+    /// How it stands; nothing when nothing was ever taken from it.
+    pub(crate) standing: Arc<ArcSwapOption<Standing>>,
 }
 
 /// Something could not be done.
@@ -128,6 +149,27 @@ pub enum GuardError {
         /// Why the answer changes nothing.
         why: &'static str,
     },
+    /// There is no such kill switch.
+    #[error("no kill switch `{0}` is on; `cordon kill ls` lists them")]
+    UnknownKill(KillId),
+    /// The kill switch is a bundle's.
+    #[error("kill bundle {0} turned this switch; only a newer kill bundle lifts it")]
+    KillOfBundle(u64),
+    /// Too many kill switches are on.
+    #[error("{0} kill switches are on; lift some, or turn one that covers more")]
+    TooManyKills(usize),
+    /// The switches of a kill bundle are on, and those that it lifts are, too.
+    #[error("the bundle's switches are on; what it lifts stays off until that is recorded: {0}")]
+    KillsNotLifted(LedgerDown),
+    /// Nothing was taken from the session.
+    #[error("nothing was taken from session `{0}`")]
+    NotContained(SessionId),
+    /// The word is about something else than what is in force.
+    #[error("the signature is for another state than the one in force; look again, and sign again")]
+    LiftBinding,
+    /// The session may do nothing any more.
+    #[error("session `{0}` is terminated, and nothing is granted to it")]
+    Terminated(SessionId),
     /// There is no such tool.
     #[error("no server listed the tool `{0}`; connect it once so that it is listed")]
     UnknownTool(ActionName),
@@ -137,7 +179,8 @@ impl Guard {
     /// A guard over these ports with these policies in force.
     pub fn new(ports: Ports, policies: ActivePolicies, approvers: Approvers, limits: GuardLimits) -> Self {
         let Ports { clock, random, ledger, store } = ports;
-        Self {
+        let kills = Kills::restore(store.kills(), clock.now());
+        let guard = Self {
             shared: Arc::new(Shared {
                 clock,
                 random,
@@ -149,10 +192,34 @@ impl Guard {
                 described: Described::default(),
                 throttle: Arc::new(Throttle::default()),
                 watch: Watch::default(),
+                kills,
+                gate: Arc::default(),
+                backlog: Backlog::default(),
+                unkept: Mutex::default(),
+                narrowing: Mutex::default(),
                 limits,
                 sessions: RwLock::default(),
                 asking: Mutex::new(()),
             }),
+        };
+        guard.record_again();
+        guard
+    }
+
+    /// Hands to the ledger what was in force before the last end and is not known to be on record.
+    fn record_again(&self) {
+        let shared = &self.shared;
+        for kill in self.kills().iter().filter(|kill| !kill.recorded) {
+            let draft = restraint_records::kill_turned(shared, kill);
+            shared.backlog.add(&*shared.ledger, draft, LateOf::Kill(kill.id));
+        }
+        for standing in shared.store.unrecorded().unwrap_or_default() {
+            let (session, revision) = (standing.session, standing.revision);
+            if let Ok(Some(found)) = shared.store.session(session) {
+                let live = Live::new(found, Some(standing.clone()));
+                let draft = restraint_records::contained(shared, &live, &standing, Cause::Person("cordon"));
+                shared.backlog.add(&*shared.ledger, draft, LateOf::Posture(session, revision));
+            }
         }
     }
 
@@ -217,14 +284,25 @@ impl Guard {
         let draft = record::session_opened(&self.shared, &session);
         self.shared.ledger.append(draft, Level::Durable).await?;
         self.shared.store.insert_session(&session)?;
-        let mut sessions = self.shared.sessions.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.shared.remember(&mut sessions, session))
+        let inherited = self.shared.inherited(&session)?.filter(|before| !before.posture.is_normal());
+        let live = {
+            let mut sessions = self.shared.sessions.write().unwrap_or_else(PoisonError::into_inner);
+            let live = Arc::new(Live::new(session, None));
+            // Ending a session and beginning another under its name gives nothing back.
+            if let Some(before) = &inherited {
+                self.shared.narrow(&live, &before.posture, Cause::Session(before.session));
+            }
+            self.shared.remember(&mut sessions, live)
+        };
+        Ok(Arc::clone(&live.session))
     }
 
     /// Ends a session: no call that begins after this returns is permitted in it.
     pub fn close(&self, id: SessionId) -> Result<(), GuardError> {
         let session = self.shared.live(id)?.ok_or(GuardError::UnknownSession(id))?;
-        self.shared.forget(id)?;
+        let forgotten = self.shared.forget(id);
+        self.shared.gate.narrowed();
+        forgotten?;
         self.shared.throttle.forget(id);
         // Narrowing never waits for its record.
         drop(
@@ -283,6 +361,9 @@ impl Guard {
         if approval.terms.binding != ballot.binding {
             return Err(GuardError::Binding(ballot.approval));
         }
+        if ballot.answer == Answer::Grant {
+            self.refuse_grant_of_terminated(approval.terms.session)?;
+        }
         let event = Event::Answered { vote, answer: ballot.answer };
         let now = self.now();
         if approval.clone().apply(event.clone(), now) == approval {
@@ -307,6 +388,15 @@ impl Guard {
         let pending = matches!(after.progress, Progress::Pending { .. });
         self.shared.watch.report(ballot.approval, !pending);
         Ok((after, receipt))
+    }
+
+    /// Nothing is granted any more to a session that may do nothing any more.
+    fn refuse_grant_of_terminated(&self, id: SessionId) -> Result<(), GuardError> {
+        let state = self.standing(id)?.map(|standing| standing.posture.state());
+        match state {
+            Some(PostureState::Terminated) => Err(GuardError::Terminated(id)),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a server's whole tool listing: pins are compared, new quarantines recorded.
@@ -398,7 +488,8 @@ impl Shared {
         // remembered as open.
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = self.store.session(id)?.filter(|session| session.is_open(now)) {
-            self.remember(&mut sessions, session);
+            let standing = self.store.standing(id)?;
+            self.remember(&mut sessions, Arc::new(Live::new(session, standing)));
         }
         Ok(sessions.get(&id).cloned())
     }
@@ -412,36 +503,46 @@ impl Shared {
                 && found.opening.chain.is_like(&opening.chain)
                 && found.opening.tenant == opening.tenant
         });
-        Ok(found.map(|mut found| {
-            found.opening.supported.clone_from(&opening.supported);
-            // A fresh credential says the same of the same principals, and until later.
-            found.opening.chain.clone_from(&opening.chain);
-            let outdated = sessions.get(&found.id).filter(|live| live.session.opening != found.opening);
-            if let Some(calls) = outdated.map(|live| Arc::clone(&live.calls)) {
-                sessions.insert(found.id, Arc::new(Live { session: Arc::new(found.clone()), calls }));
+        let Some(mut found) = found else { return Ok(None) };
+        found.opening.supported.clone_from(&opening.supported);
+        // A fresh credential says the same of the same principals, and until later.
+        found.opening.chain.clone_from(&opening.chain);
+        let live = match sessions.get(&found.id) {
+            Some(live) if live.session.opening == found.opening => Arc::clone(live),
+            // What was taken from the session is taken from it under every credential.
+            Some(live) => {
+                let live = Arc::new(live.renewed(found));
+                sessions.insert(live.session.id, Arc::clone(&live));
+                live
             }
-            self.remember(&mut sessions, found)
-        }))
+            None => {
+                let standing = self.store.standing(found.id)?;
+                self.remember(&mut sessions, Arc::new(Live::new(found, standing)))
+            }
+        };
+        Ok(Some(Arc::clone(&live.session)))
     }
 
     /// Closes a session in the store and forgets it, in one step for whoever looks it up.
-    fn forget(&self, id: SessionId) -> Result<(), StoreDown> {
+    pub(crate) fn forget(&self, id: SessionId) -> Result<(), StoreDown> {
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
         // It is out of memory even when the store fails: narrowing first.
         sessions.remove(&id);
         self.store.close_session(id, self.clock.now())
     }
 
-    fn remember(&self, sessions: &mut HashMap<SessionId, Arc<Live>>, session: Session) -> Arc<Session> {
+    /// Keeps a session in memory; one that is there already stays, with how it stands.
+    fn remember(&self, sessions: &mut HashMap<SessionId, Arc<Live>>, session: Arc<Live>) -> Arc<Live> {
         let now = self.clock.now();
         if sessions.len() >= self.limits.sessions_max as usize {
             sessions.retain(|_, live| live.session.is_open(now));
         }
-        let id = session.id;
-        let live = sessions
-            .entry(id)
-            .or_insert_with(|| Arc::new(Live { session: Arc::new(session), calls: Arc::default() }));
-        Arc::clone(&live.session)
+        Arc::clone(sessions.entry(session.session.id).or_insert(session))
+    }
+
+    /// Held by whoever changes kill switches or a posture.
+    pub(crate) fn narrowing(&self) -> MutexGuard<'_, ()> {
+        self.narrowing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live_count(&self) -> usize {
@@ -454,10 +555,24 @@ impl Shared {
     }
 }
 
+/// The obligations about the session itself.
+const CONTAINING: [&str; 9] = [
+    "block_delegation",
+    "disable_tool",
+    "isolate",
+    "monitor",
+    "network_off",
+    "read_only",
+    "revoke",
+    "rotate_credentials",
+    "terminate",
+];
+
 /// The obligations that the guard itself carries out, whatever the door supports.
 pub(crate) fn supported(session: &Session) -> BTreeSet<&'static str> {
     let mut supported = session.opening.supported.clone();
     supported.insert("approve");
+    supported.extend(CONTAINING);
     supported
 }
 

@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use cordon_core::json::Node;
-use cordon_core::{CallId, CallLimits, Digest, RecordId};
+use cordon_core::{CallId, CallLimits, Digest, PostureState, RecordId};
 use cordon_ledger::Receipt;
 
-use crate::guard::Shared;
+use crate::Trace;
+use crate::gate::Departure;
+use crate::guard::{Live, Shared};
 use crate::record::{self, Outcome};
 use crate::throttle::Slot;
 use crate::tools::Tool;
-use crate::{Session, Trace};
 
 /// A call that was permitted, from spending its permit to what came of it.
 ///
@@ -24,13 +25,15 @@ pub struct Pending {
 
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) session: Arc<Session>,
+    pub(crate) live: Arc<Live>,
     pub(crate) call: CallId,
     pub(crate) trace: Trace,
     pub(crate) receipt: Receipt,
     pub(crate) terms: ResultTerms,
     pub(crate) slot: Option<Slot>,
     pub(crate) sent: bool,
+    /// Held from spending the permit until the call is handed over.
+    pub(crate) leaving: Option<Departure>,
 }
 
 /// What a call's result must satisfy before it is shown, whichever message brings it.
@@ -54,6 +57,8 @@ pub enum Failure {
     Malformed,
     /// It was never sent.
     NotSent,
+    /// Something it needs was taken away before it was sent.
+    Withdrawn,
     /// Nobody said what came of it.
     Abandoned,
 }
@@ -67,6 +72,7 @@ impl Failure {
             Self::Gone => "gone",
             Self::Malformed => "malformed",
             Self::NotSent => "not_sent",
+            Self::Withdrawn => "withdrawn",
             Self::Abandoned => "abandoned",
         }
     }
@@ -137,7 +143,12 @@ impl Pending {
         let Some(inner) = self.inner.take() else {
             return (Release::Withhold { why: "the call was already settled".into() }, None);
         };
-        let (release, schema_held) = inner.terms.check(&seen);
+        let (mut release, schema_held) = inner.terms.check(&seen);
+        let state = inner.live.state();
+        if state >= PostureState::Quarantined && release == Release::Pass {
+            let why = format!("the session is {state} and may be told nothing");
+            release = Release::Withhold { why: why.into() };
+        }
         let record = inner.record(Outcome::Result {
             digest: Digest::of(seen.bytes),
             bytes: seen.bytes.len() as u64,
@@ -158,11 +169,24 @@ impl Pending {
         }
     }
 
-    pub(crate) fn sent(mut self) -> Self {
+    /// The call was handed over to whoever carries it out. A kill switch that is turned waits for this
+    /// before it says that nothing leaves any more.
+    pub fn departed(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.leaving = None;
+        }
+    }
+
+    pub(crate) fn sent(mut self, leaving: Option<Departure>) -> Self {
         if let Some(inner) = &mut self.inner {
             inner.sent = true;
+            inner.leaving = leaving;
         }
         self
+    }
+
+    pub(crate) fn inner(&self) -> Option<&Inner> {
+        self.inner.as_deref()
     }
 
     pub(crate) fn id(&self) -> CallId {
@@ -240,9 +264,9 @@ impl ResultTerms {
 
 impl Inner {
     fn record(self, outcome: Outcome) -> RecordId {
-        let Self { shared, session, call, trace, receipt, slot, terms: _, sent: _ } = self;
+        let Self { shared, live, call, trace, receipt, slot, .. } = self;
         drop(slot);
-        let draft = record::result(&shared, &session, call, trace, &receipt, &outcome);
+        let draft = record::result(&shared, &live.session, call, trace, &receipt, &outcome);
         let record = draft.id();
         // Its place in the order is fixed; nobody waits for it, and a dead ledger already stops permits.
         drop(shared.ledger.append(draft, cordon_ledger::Level::Accepted));

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use cordon_core::{CallId, ExactBytes, Judgement, Obligation};
+use cordon_core::{CallId, ExactBytes, Facts, Judgement, Obligation, Request};
 use cordon_ledger::Receipt;
 
-use crate::observe::Pending;
+use crate::authorize::withdrawn;
+use crate::denial::Denial;
+use crate::observe::{Failure, Pending};
 
 /// Proof that the guard allowed exactly this call and that the ledger holds the record.
 ///
@@ -19,13 +21,42 @@ pub struct Permit<C> {
     pub(crate) call: C,
     pub(crate) pending: Pending,
     pub(crate) judgement: Judgement,
+    pub(crate) judged: Box<Judged>,
+}
+
+/// What a permit was judged on, to look at it again where something was taken away meanwhile.
+pub(crate) struct Judged {
+    /// How many narrowings there were before anything was looked at.
+    pub(crate) narrowings: u64,
+    pub(crate) request: Request,
+    pub(crate) facts: Facts,
 }
 
 impl<C: ExactBytes> Permit<C> {
     /// Spends the permit: what was judged is what runs. The second part takes what came of it.
-    pub fn spend(self) -> (C, Pending) {
-        let Self { call, pending, .. } = self;
-        (call, pending.sent())
+    ///
+    /// Fails when a kill switch, a narrower posture or the session's end took the call away since it
+    /// was judged. A call that is given out here began before any narrowing that it did not see.
+    pub fn spend(self) -> Result<(C, Pending), Box<Denial>> {
+        let Self { call, pending, judged, judgement } = self;
+        let Some(inner) = pending.inner() else { return Ok((call, pending)) };
+        let leaving = inner.shared.gate.enter();
+        if inner.shared.gate.narrowings() != judged.narrowings
+            && let Some(denial) = withdrawn(inner, &judged, judgement.bundle)
+        {
+            drop(leaving);
+            pending.failed(Failure::Withdrawn);
+            return Err(Box::new(denial));
+        }
+        Ok((call, pending.sent(Some(leaving))))
+    }
+
+    /// Spends the permit of a message that goes along with another, or that stays here.
+    pub fn spend_along(self) -> Result<Pending, Box<Denial>> {
+        self.spend().map(|(_, mut pending)| {
+            pending.departed();
+            pending
+        })
     }
 
     /// What must be done while the call runs and with its result.

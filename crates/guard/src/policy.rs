@@ -5,7 +5,8 @@
 pub use cordon_pdp::{
     ActivationError, Bundle, BundleError, BundleRole, BundleTerms, Compiled, Counts, Diagnostic,
     ENVELOPE_FILE, EPOCH_MAX, Explanation, FILE_BYTES_MAX, FILES_MAX, Freshness, InvalidThreshold,
-    LastAccepted, PolicySet, PolicySource, PrincipalExplanation, RoleTrust, RuleExplanation, RuleKind,
-    RuleOutcome, SOURCE_BYTES_MAX, Severity, Statement, TestOutcome, TestReport, Trust, VerifiedBundle,
-    build_statement, decide, explain, manifest_from_json, manifest_to_toml, parse_manifests,
+    KILLS_FILE, LastAccepted, PolicySet, PolicySource, PrincipalExplanation, RoleTrust, RuleExplanation,
+    RuleKind, RuleOutcome, SOURCE_BYTES_MAX, Severity, Statement, TestOutcome, TestReport, Trust,
+    VerifiedBundle, build_statement, decide, explain, manifest_from_json, manifest_to_toml, parse_kills,
+    parse_manifests,
 };

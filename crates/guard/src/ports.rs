@@ -8,7 +8,7 @@ use cordon_core::{ActionName, ApprovalId, Digest, Entropy, SessionId, Timestamp}
 use cordon_ledger::{Draft, Level, Receipt};
 use cordon_workflow::{Approval, Event};
 
-use crate::Session;
+use crate::{Kill, Session, Standing};
 
 /// A future that a port returns.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -51,8 +51,29 @@ pub trait Ledger: Send + Sync {
 #[error("the state store failed: {0}")]
 pub struct StoreDown(pub String);
 
+/// Keeps what was taken away: kill switches and the postures of sessions. Every write is durable when
+/// the call returns, and each is in force before it is handed over.
+pub trait Restraints: Send + Sync {
+    /// The kill switches that were kept last, all of them.
+    fn kills(&self) -> Result<Vec<Kill>, StoreDown>;
+    /// Keeps these kill switches in place of those before, in one step.
+    fn keep_kills(&self, kills: &[Kill]) -> Result<(), StoreDown>;
+    /// How a session stands, if anything was ever taken from it.
+    fn standing(&self, session: SessionId) -> Result<Option<Standing>, StoreDown>;
+    /// How that session stands which changed last of all that were found under this name.
+    fn standing_by_key(&self, key: &str) -> Result<Option<Standing>, StoreDown>;
+    /// The sessions from which something was taken and not given back; the last change first.
+    fn standings(&self, most: u32) -> Result<Vec<Standing>, StoreDown>;
+    /// Keeps how a session stands, as the last change of all.
+    fn keep_standing(&self, standing: &Standing) -> Result<(), StoreDown>;
+    /// Remembers that the ledger has a session's change of this revision.
+    fn standing_recorded(&self, session: SessionId, revision: u64) -> Result<(), StoreDown>;
+    /// The changes that the ledger is not known to have.
+    fn unrecorded(&self) -> Result<Vec<Standing>, StoreDown>;
+}
+
 /// Keeps sessions, approvals and tool pins; every write is durable when the call returns.
-pub trait Store: Send + Sync {
+pub trait Store: Restraints {
     /// Stores a new session.
     fn insert_session(&self, session: &Session) -> Result<(), StoreDown>;
     /// The session with this identifier.

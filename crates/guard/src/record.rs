@@ -23,7 +23,7 @@ use crate::replay;
 use crate::tools::Change;
 
 /// The tenant of records that belong to the node itself.
-const NODE_TENANT: &str = "default";
+pub(crate) const NODE_TENANT: &str = "default";
 
 /// An administrative change, with digests before and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -486,6 +486,6 @@ fn changed(draft: Draft, before: Option<Digest>, after: Option<Digest>) -> Draft
     )
 }
 
-fn texts(texts: impl IntoIterator<Item = String>) -> Cbor {
+pub(crate) fn texts(texts: impl IntoIterator<Item = String>) -> Cbor {
     Cbor::Array(texts.into_iter().map(|text| Cbor::Text(text.into())).collect())
 }

@@ -34,6 +34,10 @@ pub enum AdminSubject {
     ToolApproved,
     /// What enforces from now on.
     Enforcer,
+    /// A kill switch is turned.
+    Kill,
+    /// A kill switch is lifted.
+    Unkill,
 }
 
 /// A step in the life of a session.
@@ -43,6 +47,10 @@ pub enum SessionStep {
     Opened,
     /// It ended; its counter may be forgotten.
     Closed,
+    /// Something was taken from it.
+    Contained,
+    /// What was taken from it was given back.
+    Released,
 }
 
 /// What a record is about.
@@ -84,8 +92,12 @@ impl Kind {
         Self::Admin(AdminSubject::ToolQuarantined),
         Self::Admin(AdminSubject::ToolApproved),
         Self::Admin(AdminSubject::Enforcer),
+        Self::Admin(AdminSubject::Kill),
+        Self::Admin(AdminSubject::Unkill),
         Self::Session(SessionStep::Opened),
         Self::Session(SessionStep::Closed),
+        Self::Session(SessionStep::Contained),
+        Self::Session(SessionStep::Released),
         Self::Recovery,
         Self::KeyRotation,
     ];
@@ -110,8 +122,12 @@ impl Kind {
             Self::Admin(AdminSubject::ToolQuarantined) => 36,
             Self::Admin(AdminSubject::ToolApproved) => 37,
             Self::Admin(AdminSubject::Enforcer) => 38,
+            Self::Admin(AdminSubject::Kill) => 39,
+            Self::Admin(AdminSubject::Unkill) => 40,
             Self::Session(SessionStep::Opened) => 48,
             Self::Session(SessionStep::Closed) => 49,
+            Self::Session(SessionStep::Contained) => 50,
+            Self::Session(SessionStep::Released) => 51,
         }
     }
 
@@ -140,8 +156,12 @@ impl Kind {
             Self::Admin(AdminSubject::ToolQuarantined) => "admin.tool_quarantined",
             Self::Admin(AdminSubject::ToolApproved) => "admin.tool_approved",
             Self::Admin(AdminSubject::Enforcer) => "admin.enforcer",
+            Self::Admin(AdminSubject::Kill) => "admin.kill",
+            Self::Admin(AdminSubject::Unkill) => "admin.unkill",
             Self::Session(SessionStep::Opened) => "session.opened",
             Self::Session(SessionStep::Closed) => "session.closed",
+            Self::Session(SessionStep::Contained) => "session.contained",
+            Self::Session(SessionStep::Released) => "session.released",
         }
     }
 }

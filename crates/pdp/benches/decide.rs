@@ -12,8 +12,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cordon_core::{
-    Action, Chain, Context, Effect, Facts, Integrity, ObligationKind, Principal, PrincipalKind, Request,
-    Resource, SessionFacts, SessionId, Timestamp, Value, Verdict,
+    Action, Chain, Context, Effect, Facts, Integrity, ObligationKind, Posture, Principal, PrincipalKind,
+    Request, Resource, SessionFacts, SessionId, Timestamp, Value, Verdict,
 };
 use cordon_pdp::{PolicySet, PolicySource, decide};
 
@@ -62,7 +62,12 @@ fn cpu_ns() -> u64 {
 }
 
 fn facts() -> Facts {
-    let session = SessionFacts { id: SessionId::from_bytes([7; 16]), calls: 12, integrity: Integrity::User };
+    let session = SessionFacts {
+        id: SessionId::from_bytes([7; 16]),
+        calls: 12,
+        integrity: Integrity::User,
+        posture: Posture::default(),
+    };
     Facts {
         session: Some(session),
         supported: ObligationKind::NAMES.iter().copied().collect(),

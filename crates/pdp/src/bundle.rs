@@ -1,15 +1,17 @@
 //! Signed bundles: who signed which files, in which order, until when (`spec/bundle.md`).
 
 mod dsse;
+mod kills;
 mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::ed25519::{SigningKey, VerifyingKey};
-use cordon_core::{Digest, Timestamp};
+use cordon_core::{Digest, KillOrder, Timestamp};
 
 use crate::{Compiled, Diagnostic, ENVELOPE_FILE, PolicySource, TestReport};
 
+pub use kills::{KILLS_FILE, parse_kills};
 pub use statement::{BundleRole, BundleTerms, EPOCH_MAX, Statement, build_statement};
 
 /// Whose signatures count for each role.
@@ -184,9 +186,12 @@ pub enum BundleError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActivationError {
-    /// This version has no use for bundles of this role.
-    #[error("bundles of the role `{0}` are not supported by this version")]
+    /// A bundle of this role is not put to use like that.
+    #[error("a bundle of the role `{0}` is not put to use like this")]
     Role(BundleRole),
+    /// A kill bundle holds something else than its one file.
+    #[error("a kill bundle holds `{KILLS_FILE}` and nothing else, and this one `{0}`")]
+    NotDenyOnly(Box<str>),
     /// The source has errors.
     #[error("the bundle has {} error(s); the first: {}", .0.len(), first(.0))]
     Invalid(Vec<Diagnostic>),
@@ -331,6 +336,24 @@ impl VerifiedBundle {
             return Err(ActivationError::Role(role));
         }
         activate(&self.source)
+    }
+
+    /// What a kill bundle switches off. Nothing else can be said in one: no file that could permit
+    /// anything is taken.
+    pub fn kills(&self) -> Result<BTreeSet<KillOrder>, ActivationError> {
+        let role = self.statement.terms.role;
+        if role != BundleRole::Kill {
+            return Err(ActivationError::Role(role));
+        }
+        if let Some(other) = self.source.files().keys().find(|path| &***path != KILLS_FILE) {
+            return Err(ActivationError::NotDenyOnly(other.clone()));
+        }
+        let bytes = self.source.files().get(KILLS_FILE);
+        let bytes = bytes.ok_or_else(|| ActivationError::NotDenyOnly("nothing".into()))?;
+        let invalid = |finding| ActivationError::Invalid(vec![finding]);
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| invalid(Diagnostic::error(KILLS_FILE, "the file is not valid UTF-8")))?;
+        parse_kills(text).map_err(ActivationError::Invalid)
     }
 }
 

@@ -11,17 +11,20 @@ use crate::PolicySet;
 use crate::engine::{Asked, Outcome, Outcomes};
 use crate::person::{Person, people};
 use crate::principals::Demand;
+use crate::restraint::restrained;
 use crate::rule::{Body, Rule};
 
 /// Judges one request. Same arguments, same judgement, on any machine, in any year.
 ///
-/// Deny if a principal that must permit it lacks a satisfied permission, if signed data refuse the
-/// principals or the purpose, if any prohibition is satisfied, if any prohibition or obligation could not be judged, or if an obligation is due that the enforcement
-/// point cannot carry out. Else ask if an approval is due. Else allow.
+/// Deny if a kill switch or the session's posture refuses it, if a principal that must permit it lacks a
+/// satisfied permission, if signed data refuse the principals or the purpose, if any prohibition is
+/// satisfied, if any prohibition or obligation could not be judged, or if an obligation is due that the
+/// enforcement point cannot carry out. Else ask if an approval is due. Else allow.
 pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Judgement {
     let answer =
         assess(policies, request, facts, now).map(|assessment| assessment.combine(policies, request, facts));
-    answer.unwrap_or_else(|problem| unreadable(policies, &problem))
+    let judgement = answer.unwrap_or_else(|problem| unreadable(policies, &problem));
+    restrained(judgement, request, facts)
 }
 
 /// What came of every rule about the action, for every principal.

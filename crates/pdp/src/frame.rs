@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use cordon_core::{Ambiguity, Facts, Record, Request, ResourceKind, Role, Timestamp, UnknownReason, Value};
+use cordon_core::{
+    Ambiguity, Facts, PostureState, Record, Request, ResourceKind, Role, Timestamp, UnknownReason, Value,
+};
 
 use crate::data::{Directory, Known, teams};
 use crate::needs::Needs;
@@ -257,9 +259,11 @@ impl Maker<'_> {
             let session = facts.session.as_ref();
             let calls = session.map_or(0, |session| i64::try_from(session.calls).unwrap_or(i64::MAX));
             let integrity = session.map_or(0, |session| session.integrity.as_long());
+            let posture = session.map_or(PostureState::Normal, |session| session.posture.state());
             let mut fields = vec![
                 ("calls".to_owned(), RestrictedExpression::new_long(calls)),
                 ("integrity".to_owned(), RestrictedExpression::new_long(integrity)),
+                ("posture".to_owned(), text(posture.as_str())),
             ];
             fields.extend(session.map(|session| ("id".to_owned(), text(&session.id.to_string()))));
             add("session", fields)?;

@@ -27,6 +27,7 @@ mod policies;
 mod principals;
 mod program;
 mod purposes;
+mod restraint;
 mod rule;
 mod schema;
 mod source;
@@ -37,7 +38,7 @@ mod visible;
 
 pub use bundle::{
     ActivationError, Bundle, BundleError, BundleRole, BundleTerms, EPOCH_MAX, Freshness, InvalidThreshold,
-    LastAccepted, RoleTrust, Statement, Trust, VerifiedBundle, build_statement,
+    KILLS_FILE, LastAccepted, RoleTrust, Statement, Trust, VerifiedBundle, build_statement, parse_kills,
 };
 pub use cases::{TestOutcome, TestReport};
 pub use decide::decide;
@@ -45,5 +46,6 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, PrincipalExplanation, RuleExplanation, RuleKind, RuleOutcome, explain};
 pub use manifest::{manifest_from_json, manifest_to_toml, parse_manifests};
 pub use policies::{Compiled, Counts, PolicySet};
+pub use restraint::restraints;
 pub use source::{ENVELOPE_FILE, FILE_BYTES_MAX, FILES_MAX, PolicySource, SOURCE_BYTES_MAX};
 pub use visible::could_allow;

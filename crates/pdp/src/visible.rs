@@ -7,6 +7,7 @@ use cordon_core::{Facts, Request, Timestamp};
 use crate::PolicySet;
 use crate::decide::{Assessment, asked, assess, refusals};
 use crate::engine::Outcome;
+use crate::restraint::restraints;
 use crate::rule::{Body, Rule};
 
 /// Whether the request could be allowed or held with some arguments; what it has in
@@ -15,6 +16,9 @@ use crate::rule::{Body, Rule};
 /// A rule that mentions the arguments counts in favour: a permission as soon as its scope holds, a
 /// prohibition or obligation not at all.
 pub fn could_allow(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> bool {
+    if !restraints(request, facts).is_empty() {
+        return false;
+    }
     let mut request = request.clone();
     request.context.args.clear();
     let scopes = asked(policies, &request, facts, now, |asked| asked.scopes());

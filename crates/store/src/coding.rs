@@ -180,11 +180,11 @@ fn decode_progress(cbor: &Cbor) -> Result<Progress, ShapeError> {
     })
 }
 
-fn optional(text: &Option<Box<str>>) -> Cbor {
+pub(crate) fn optional(text: &Option<Box<str>>) -> Cbor {
     text.as_deref().map_or(Cbor::Null, Cbor::from)
 }
 
-fn optional_text(cbor: &Cbor) -> Result<Option<Box<str>>, ShapeError> {
+pub(crate) fn optional_text(cbor: &Cbor) -> Result<Option<Box<str>>, ShapeError> {
     if *cbor == Cbor::Null { Ok(None) } else { text(cbor).map(Some) }
 }
 
@@ -192,7 +192,7 @@ fn all<'t>(texts: impl IntoIterator<Item = &'t Box<str>>) -> Cbor {
     Cbor::Array(texts.into_iter().map(|text| Cbor::from(&**text)).collect())
 }
 
-fn text(cbor: &Cbor) -> Result<Box<str>, ShapeError> {
+pub(crate) fn text(cbor: &Cbor) -> Result<Box<str>, ShapeError> {
     cbor.as_text().map(Into::into).ok_or(ShapeError("text"))
 }
 
@@ -200,11 +200,11 @@ fn texts(cbor: &Cbor) -> Result<Vec<Box<str>>, ShapeError> {
     cbor.as_array().ok_or(ShapeError("an array of texts"))?.iter().map(text).collect()
 }
 
-fn timestamp(cbor: &Cbor) -> Result<Timestamp, ShapeError> {
+pub(crate) fn timestamp(cbor: &Cbor) -> Result<Timestamp, ShapeError> {
     cbor.as_u64().map(Timestamp::from_micros).ok_or(ShapeError("a timestamp"))
 }
 
-fn bytes16(cbor: &Cbor) -> Result<[u8; 16], ShapeError> {
+pub(crate) fn bytes16(cbor: &Cbor) -> Result<[u8; 16], ShapeError> {
     cbor.as_bytes().and_then(|bytes| bytes.try_into().ok()).ok_or(ShapeError("16 bytes"))
 }
 

@@ -14,3 +14,4 @@ pub mod tokens;
 pub mod tpm;
 
 mod coding;
+mod restraints;

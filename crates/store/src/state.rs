@@ -10,6 +10,7 @@ use cordon_workflow::{Approval, Event};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::coding;
+use crate::restraints;
 use crate::seal::SealingKey;
 
 /// The state of one node in one SQLite file (WAL, `synchronous=FULL`, one writer).
@@ -18,6 +19,9 @@ pub struct State {
     key: SealingKey,
     random: Arc<dyn Random>,
 }
+
+/// The version of the tables; an older program would not see what was switched off.
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS session (
@@ -35,7 +39,7 @@ CREATE TABLE IF NOT EXISTS pin (tool TEXT PRIMARY KEY, pin BLOB NOT NULL) STRICT
 CREATE TABLE IF NOT EXISTS epoch (
     role TEXT PRIMARY KEY, epoch INTEGER NOT NULL, digest BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
 
 impl State {
@@ -47,25 +51,36 @@ impl State {
         connection.pragma_update(None, "synchronous", "FULL").map_err(down)?;
         let version: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(down)?;
-        if version > 1 {
+        if version > VERSION {
             return Err(StoreDown(format!(
-                "{} was written by a newer version of Cordon (state version {version}, this one knows 1)",
+                "{} was written by a newer version of Cordon (state version {version}, this one knows {VERSION})",
                 file.display()
             )));
         }
+        connection.execute_batch(restraints::SCHEMA).map_err(down)?;
         connection.execute_batch(SCHEMA).map_err(down)?;
         Ok(Self { connection: Mutex::new(connection), key, random })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seal(&self, place: &[u8; 16], plain: &[u8]) -> Result<Vec<u8>, StoreDown> {
-        self.key.seal(place, plain, &*self.random).map_err(|error| StoreDown(error.to_string()))
+        self.seal_at(place, plain)
     }
 
     fn unseal(&self, place: &[u8; 16], sealed: &[u8]) -> Result<Vec<u8>, StoreDown> {
+        self.open_at(place, sealed)
+    }
+
+    /// Seals what belongs to this place and no other.
+    pub(crate) fn seal_at(&self, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreDown> {
+        self.key.seal(place, plain, &*self.random).map_err(|error| StoreDown(error.to_string()))
+    }
+
+    /// Opens what was sealed for this place.
+    pub(crate) fn open_at(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreDown> {
         self.key.open(place, sealed).map_err(|error| StoreDown(error.to_string()))
     }
 
@@ -298,7 +313,7 @@ fn micros(at: Timestamp) -> i64 {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a function in `map_err`")]
-fn down(error: rusqlite::Error) -> StoreDown {
+pub(crate) fn down(error: rusqlite::Error) -> StoreDown {
     StoreDown(error.to_string())
 }
 
@@ -457,7 +472,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path()));
         let connection = Connection::open(dir.path().join("state.db")).unwrap();
-        connection.pragma_update(None, "user_version", 2).unwrap();
+        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
         drop(connection);
         let key = SealingKey::new(&[3; 32]).unwrap();
         let error = State::open(&dir.path().join("state.db"), key, Arc::new(SystemRandom)).unwrap_err();

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cordon_core::{ActionName, ApprovalId, Digest, Duration, SessionId, Timestamp};
-use cordon_guard::Session;
-use cordon_guard::ports::{Clock, Ledger, LedgerDown, PortFuture, Random, Shown, Store, StoreDown};
+use cordon_guard::ports::{
+    Clock, Ledger, LedgerDown, PortFuture, Random, Restraints, Shown, Store, StoreDown,
+};
+use cordon_guard::{Kill, Session, Standing};
 use cordon_ledger::{Draft, Level, Receipt};
 use cordon_workflow::{Approval, Event, Progress};
 
@@ -24,6 +26,11 @@ impl HandClock {
     /// Moves the clock forward.
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_micros(), Ordering::SeqCst);
+    }
+
+    /// Shows another time from now on, earlier or later.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_micros(), Ordering::SeqCst);
     }
 }
 
@@ -97,6 +104,70 @@ struct Tables {
     approvals: HashMap<ApprovalId, (Approval, Shown)>,
     pins: HashMap<ActionName, Digest>,
     epochs: HashMap<String, (u64, Digest)>,
+    kills: Vec<Kill>,
+    /// In order of their changes.
+    standings: Vec<Standing>,
+    down: bool,
+}
+
+impl MemoryStore {
+    /// Makes every later use of kill switches and postures fail, or work again.
+    pub fn set_down(&self, down: bool) {
+        lock(&self.0).down = down;
+    }
+}
+
+impl Tables {
+    fn up(&mut self) -> Result<&mut Self, StoreDown> {
+        if self.down { Err(StoreDown("switched off by the test".to_owned())) } else { Ok(self) }
+    }
+}
+
+impl Restraints for MemoryStore {
+    fn kills(&self) -> Result<Vec<Kill>, StoreDown> {
+        lock(&self.0).up().map(|tables| tables.kills.clone())
+    }
+
+    fn keep_kills(&self, kills: &[Kill]) -> Result<(), StoreDown> {
+        lock(&self.0).up()?.kills = kills.to_vec();
+        Ok(())
+    }
+
+    fn standing(&self, session: SessionId) -> Result<Option<Standing>, StoreDown> {
+        Ok(lock(&self.0).standings.iter().find(|one| one.session == session).cloned())
+    }
+
+    fn standing_by_key(&self, key: &str) -> Result<Option<Standing>, StoreDown> {
+        let tables = lock(&self.0);
+        Ok(tables.standings.iter().rev().find(|one| one.key.as_deref() == Some(key)).cloned())
+    }
+
+    fn standings(&self, most: u32) -> Result<Vec<Standing>, StoreDown> {
+        let tables = lock(&self.0);
+        let narrowed = tables.standings.iter().rev().filter(|one| !one.posture.is_normal());
+        Ok(narrowed.take(most as usize).cloned().collect())
+    }
+
+    fn keep_standing(&self, standing: &Standing) -> Result<(), StoreDown> {
+        let mut tables = lock(&self.0);
+        let standings = &mut tables.up()?.standings;
+        standings.retain(|one| one.session != standing.session);
+        standings.push(standing.clone());
+        Ok(())
+    }
+
+    fn standing_recorded(&self, session: SessionId, revision: u64) -> Result<(), StoreDown> {
+        let mut tables = lock(&self.0);
+        let mut standings = tables.up()?.standings.iter_mut();
+        if let Some(one) = standings.find(|one| one.session == session && one.revision == revision) {
+            one.recorded = true;
+        }
+        Ok(())
+    }
+
+    fn unrecorded(&self) -> Result<Vec<Standing>, StoreDown> {
+        Ok(lock(&self.0).standings.iter().filter(|one| !one.recorded).cloned().collect())
+    }
 }
 
 impl Store for MemoryStore {

@@ -6,6 +6,8 @@
 
 mod approval;
 mod ballot;
+mod lift;
 
 pub use approval::{Approval, ApprovalKind, Event, Progress, Requirement, Terms, Vote};
 pub use ballot::{Answer, Ballot};
+pub use lift::{Lift, LiftOf};

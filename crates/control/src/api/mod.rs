@@ -2,6 +2,7 @@
 
 mod approvals;
 mod events;
+mod kills;
 mod node;
 mod refusal;
 mod sessions;
@@ -79,6 +80,13 @@ routes! {
     get "/v1/sessions" Operator => sessions::list;
     get "/v1/sessions/{id}" Operator => sessions::show;
     delete "/v1/sessions/{id}" Operator => sessions::close;
+    post "/v1/sessions/{id}/contain" Operator => sessions::contain;
+    post "/v1/sessions/{id}/release" Operator => sessions::release;
+    post "/v1/sessions/{id}/kill" Operator => sessions::kill;
+    get "/v1/kills" Operator => kills::list;
+    post "/v1/kills" Operator => kills::kill;
+    post "/v1/kills/bundle" Operator => kills::load;
+    post "/v1/kills/{id}/lift" Operator => kills::lift;
     get "/v1/tools" Operator => tools::list;
     get "/v1/tools/show" Operator => tools::show;
     post "/v1/tools/approve" Operator => tools::approve;

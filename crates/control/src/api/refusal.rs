@@ -53,12 +53,21 @@ impl From<GuardError> for Refusal {
     fn from(error: GuardError) -> Self {
         let (status, code) = match &error {
             GuardError::Store(_) | GuardError::Ledger(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            GuardError::UnknownSession(_) | GuardError::UnknownApproval(_) | GuardError::UnknownTool(_) => {
-                (StatusCode::NOT_FOUND, "unknown")
-            }
+            GuardError::KillsNotLifted(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            GuardError::UnknownSession(_)
+            | GuardError::UnknownApproval(_)
+            | GuardError::UnknownTool(_)
+            | GuardError::UnknownKill(_)
+            | GuardError::NotContained(_) => (StatusCode::NOT_FOUND, "unknown"),
             GuardError::Ballot(_) => (StatusCode::FORBIDDEN, "ballot"),
-            GuardError::Binding(_) | GuardError::Unchanged { .. } => (StatusCode::CONFLICT, "conflict"),
-            GuardError::TooManySessions(_) => (StatusCode::TOO_MANY_REQUESTS, "limit"),
+            GuardError::Binding(_)
+            | GuardError::Unchanged { .. }
+            | GuardError::LiftBinding
+            | GuardError::KillOfBundle(_)
+            | GuardError::Terminated(_) => (StatusCode::CONFLICT, "conflict"),
+            GuardError::TooManySessions(_) | GuardError::TooManyKills(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "limit")
+            }
             _ => (StatusCode::UNPROCESSABLE_ENTITY, "malformed"),
         };
         Self::new(status, code, error.to_string())

@@ -129,7 +129,7 @@ fn answer(args: &AnswerArgs, answer: Answer, global: &Global) -> Ended {
 }
 
 /// The key to sign with: the one that was named, or the only one there is.
-fn chosen(keys: &KeyRing, named: Option<&str>) -> Result<Box<str>, Failure> {
+pub(super) fn chosen(keys: &KeyRing, named: Option<&str>) -> Result<Box<str>, Failure> {
     if let Some(name) = named {
         return Ok(name.into());
     }

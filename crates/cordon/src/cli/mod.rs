@@ -12,7 +12,9 @@ mod doctor;
 mod failure;
 mod init;
 mod keys;
+mod kill;
 mod ledger;
+mod lifting;
 mod mcp;
 mod online;
 mod policy;
@@ -86,8 +88,12 @@ enum Command {
     Decide(decide::DecideArgs),
     /// List, show and answer held calls
     Approve(approve::ApproveArgs),
-    /// List, show and close sessions
+    /// List, show, contain, release and end sessions
     Session(session::SessionArgs),
+    /// Switch a capability off everywhere on the node
+    Kill(kill::KillArgs),
+    /// Lift a kill switch
+    Unkill(kill::UnkillArgs),
     /// Verify the ledger, show its entries, prove one
     Ledger(ledger::LedgerArgs),
     /// Make and list keys
@@ -117,6 +123,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Decide(args) => decide::run(args, &global),
         Command::Approve(args) => approve::run(args, &global),
         Command::Session(args) => session::run(args, &global),
+        Command::Kill(args) => kill::run(args, &global),
+        Command::Unkill(args) => kill::unkill(args, &global),
         Command::Ledger(args) => ledger::run(args, &global),
         Command::Keys(args) => keys::run(args, &global),
         Command::Completions(args) => completions::run(args, &global),

@@ -17,6 +17,7 @@ pub(crate) mod listen;
 pub(crate) mod node;
 pub(crate) mod owner;
 pub(crate) mod recorder;
+pub(crate) mod restraints;
 pub(crate) mod rotate;
 pub(crate) mod serve;
 pub(crate) mod start;

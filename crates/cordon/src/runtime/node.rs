@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use cordon_control::view::{
-    ApproverView, ConsoleView, KeysView, LedgerView, PolicyView, RoleTrustView, RotatedView, StatusView,
-    ToolDefinition,
+    ApproverView, ConsoleView, KeysView, KillBundleView, KillsLoadedView, LedgerView, PolicyView,
+    RoleTrustView, RotatedView, StatusView, ToolDefinition,
 };
-use cordon_control::{Answered, Caller, Event, Node, NodeFuture};
+use cordon_control::{Answered, Caller, Event, Node, NodeFuture, Refusal};
 use cordon_gateway::authzen::Endpoint;
 use cordon_guard::Guard;
 use cordon_guard::policy::BundleRole;
@@ -128,6 +128,10 @@ impl Node for Owner {
         })
     }
 
+    fn load_kills(&self, bundle: KillBundleView) -> NodeFuture<'_, Result<KillsLoadedView, Refusal>> {
+        Box::pin(self.load_kill_bundle(bundle))
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.recorder.listen()
     }
@@ -141,6 +145,10 @@ impl Owner {
             problems.push(format!("the ledger takes no records: {stopped}"));
         } else if self.recorder.counts().is_down() {
             problems.push("the last record could not be written".to_owned());
+        }
+        let late = self.guard.unrecorded();
+        if late > 0 {
+            problems.push(format!("{late} changes are in force and not on record yet"));
         }
         if self.guard.policies().epoch.is_none() {
             let why = self.in_force().refused.unwrap_or_else(|| "no bundle is in force".to_owned());
@@ -163,6 +171,12 @@ impl Owner {
                 policies.epoch.unwrap_or(0),
             ),
             ("cordon_ledger_entries", "Durable entries in the ledger.", self.engine.size()),
+            ("cordon_kill_switches", "Kill switches that are on.", self.guard.kills().len() as u64),
+            (
+                "cordon_changes_unrecorded",
+                "Changes that are in force and could not be recorded yet.",
+                self.guard.unrecorded() as u64,
+            ),
             ("cordon_tools_quarantined", "Tools that wait for a person.", quarantined as u64),
             (
                 "cordon_bundle_expires_seconds",

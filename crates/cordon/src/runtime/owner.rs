@@ -64,12 +64,12 @@ pub(crate) struct Owner {
     pub(crate) clients: Clients,
     /// When it started.
     pub(crate) started: Timestamp,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     source: Source,
     in_force: Mutex<InForce>,
     known: Mutex<Known>,
     /// Held while the bundle or the log key changes.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
     lock: Lock,
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::listen::{self, Service};
 use super::owner::Owner;
+use super::restraints;
 use super::tls;
 use crate::cli::Failure;
 use crate::config::Config;
@@ -134,6 +135,7 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
     let remote = network.map(|(listener, tls)| {
         tokio::spawn(listen::on_network(Arc::clone(&service), listener, tls, stopped.clone()))
     });
+    let recording = tokio::spawn(restraints::keep_on_record(Arc::clone(owner), stopped.clone()));
     let keeping = tokio::spawn(keep_definitions(Arc::clone(owner), stopped));
     if let Some(address) = address {
         let scheme = if config.serve.tls.is_some() { "https" } else { "http" };
@@ -155,6 +157,7 @@ async fn listening(owner: &Arc<Owner>, scope: Scope) -> Result<(), Failure> {
             let _ = remote.await;
         }
         let _ = keeping.await;
+        let _ = recording.await;
     };
     let _ = tokio::time::timeout(DRAIN, drained).await;
     ended

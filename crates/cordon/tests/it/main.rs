@@ -10,6 +10,7 @@
 )]
 
 mod bundle;
+mod contain;
 mod corpus;
 mod demo;
 mod held;

@@ -295,7 +295,9 @@ impl Inner {
             confidence: None,
         };
         match self.guard.authorize(attempt, outbound).await {
-            Outcome::Permitted(permit) => Ok(self.upstream.send(permit).await),
+            Outcome::Permitted(permit) => {
+                self.upstream.send(permit).await.map_err(|denial| Stop::denied(None, what, &denial))
+            }
             Outcome::Held(held, _) => Err(Stop::held(None, what, &held)),
             Outcome::Denied(denial) => Err(Stop::denied(None, what, &denial)),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cordon_guard::{Failure, Pending, Permit, ResultKind, ResultSeen};
+use cordon_guard::{Denial, Failure, Pending, Permit, ResultKind, ResultSeen};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::OutboundMessage;
@@ -126,23 +126,22 @@ impl Upstream {
         self.incoming.get_mut().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Spends the permit and writes exactly what was permitted.
-    pub(crate) async fn send(&self, permit: Permit<OutboundMessage>) -> Sent {
-        match &self.link {
+    /// Spends the permit and writes exactly what was permitted; fails when it was taken away meanwhile.
+    pub(crate) async fn send(&self, permit: Permit<OutboundMessage>) -> Result<Sent, Box<Denial>> {
+        let (outbound, mut pending) = permit.spend()?;
+        let replies = match &self.link {
             Link::Lines(link) => {
-                let (outbound, pending) = permit.spend();
                 let replies = match outbound {
                     OutboundMessage::Message { message, .. } => link.write(message.bytes()).await,
                     // A pipe has no streams to open and no session to end.
                     OutboundMessage::OpenStream | OutboundMessage::EndSession => Ok(()),
                 };
-                Sent { pending, replies: replies.map(|()| Replies::None) }
+                replies.map(|()| Replies::None)
             }
-            Link::Http(link) => {
-                let (outbound, pending) = permit.spend();
-                Sent { pending, replies: link.send(outbound) }
-            }
-        }
+            Link::Http(link) => link.send(outbound),
+        };
+        pending.departed();
+        Ok(Sent { pending, replies })
     }
 
     /// Whether answers come in on one channel, so that ids must differ.

@@ -119,9 +119,13 @@ impl Endpoint {
                 // A grant that was spent turns "ask" into "allow".
                 let judgement = Judgement { verdict: Verdict::Allow, ..permit.judgement().clone() };
                 let rest = members(&judgement, Some(permit.receipt()));
-                let (_, pending) = permit.spend();
-                self.0.running.begin(session.id, id, pending, guard.now().plus(timeout));
-                (id, rest)
+                match permit.spend_along() {
+                    Ok(pending) => {
+                        self.0.running.begin(session.id, id, pending, guard.now().plus(timeout));
+                        (id, rest)
+                    }
+                    Err(denial) => (denial.call, members(&denial.judgement, denial.receipt.as_ref())),
+                }
             }
             Outcome::Held(held, _) => {
                 let (approval, expires) =

@@ -1,8 +1,10 @@
 //! The path tried whole: real policies, ports in memory.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test panics")]
 
+mod containment;
 mod held;
 mod identity;
+mod kills;
 mod matrix;
 mod path;
 mod replay;

@@ -7,7 +7,7 @@ use crate::support::{PERMIT_ALL, World, node};
 
 fn pending(world: &World) -> Pending {
     let Outcome::Permitted(permit) = world.attempt("bank/read") else { panic!() };
-    permit.spend().1
+    permit.spend().unwrap().1
 }
 
 fn seen<'r>(

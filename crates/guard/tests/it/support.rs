@@ -126,13 +126,10 @@ impl World {
     pub(crate) fn check(&self, call: &str, want: &str) {
         let got = match self.attempt(call) {
             Outcome::Permitted(permit) => {
-                let _ = permit.spend();
-                "permitted".to_owned()
+                permit.spend().map_or_else(|denial| shown(&denial), |_| "permitted".to_owned())
             }
             Outcome::Held(..) => "held".to_owned(),
-            Outcome::Denied(denial) => {
-                format!("denied {}", denial.judgement.reasons.first().map_or("", |reason| &reason.rule.rule))
-            }
+            Outcome::Denied(denial) => shown(&denial),
         };
         assert_eq!(got, want, "{call}");
     }
@@ -150,6 +147,11 @@ impl World {
         let signature = approver_key().sign(&ballot.signing_bytes());
         now(self.guard.answer(&ballot, &signature)).map(drop)
     }
+}
+
+/// `denied` and the first rule.
+pub(crate) fn shown(denial: &cordon_guard::Denial) -> String {
+    format!("denied {}", denial.judgement.reasons.first().map_or("", |reason| &reason.rule.rule))
 }
 
 pub(crate) fn node(text: &str) -> Node {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use cordon_core::{
-    ActionName, Ambiguity, Chain, Context, Effect, Integrity, ObligationKind, Principal, PrincipalKind,
-    Record, Resource, ResourceKind, Timestamp, UnknownReason, Value, Verdict,
+    ActionName, Ambiguity, Chain, Context, Effect, Integrity, ObligationKind, PostureState, Principal,
+    PrincipalKind, Record, Resource, ResourceKind, Timestamp, UnknownReason, Value, Verdict,
 };
 
 use super::Case;
@@ -94,6 +94,7 @@ fn case(reader: &mut Reader<'_>, tree: &Tree) -> Option<Case> {
         context: Context::default(),
         calls: 0,
         integrity: None,
+        posture: PostureState::Normal,
         ambiguous: BTreeSet::new(),
         region: None,
         now: Timestamp::parse_rfc3339(NOW).unwrap_or_default(),
@@ -260,6 +261,7 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
         "asserted",
         "calls",
         "integrity",
+        "posture",
         "ambiguous",
         "region",
         "now",
@@ -285,6 +287,9 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
         case.calls = u64::try_from(reader.integer("calls", tree, 0, i64::MAX)?).ok()?;
     }
     case.integrity = get("integrity").and_then(|tree| reader.parsed::<Integrity>("integrity", tree));
+    if let Some(posture) = get("posture").and_then(|tree| reader.parsed("posture", tree)) {
+        case.posture = posture;
+    }
     if let Some(tree) = get("now") {
         let text = reader.text("now", tree)?;
         match Timestamp::parse_rfc3339(&text) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use cordon_core::{
     Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Judgement,
-    ObligationKind, Resource, SessionFacts, SessionId, Timestamp, Verdict,
+    ObligationKind, Posture, PostureState, Resource, SessionFacts, SessionId, Timestamp, Verdict,
 };
 
 use crate::{PolicySet, decide};
@@ -46,6 +46,7 @@ pub(crate) struct Case {
     pub(crate) context: Context,
     pub(crate) calls: u64,
     pub(crate) integrity: Option<Integrity>,
+    pub(crate) posture: PostureState,
     pub(crate) ambiguous: BTreeSet<Ambiguity>,
     pub(crate) region: Option<Box<str>>,
     pub(crate) now: Timestamp,
@@ -126,11 +127,13 @@ impl Case {
             id: SessionId::from_bytes([0; 16]),
             calls: self.calls,
             integrity: self.integrity.unwrap_or(Integrity::Untrusted),
+            posture: Posture::of_state(self.posture),
         };
         Facts {
             session: Some(session),
             ambiguous: self.ambiguous.clone(),
             supported: self.supported.clone().unwrap_or_else(all),
+            kills: Vec::new(),
             region: self.region.clone(),
         }
     }

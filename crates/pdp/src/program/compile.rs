@@ -297,6 +297,7 @@ fn own_member(record: &str, name: &str) -> Option<Member> {
     Some(match (record, name) {
         ("session", "calls") => Member::Calls,
         ("session", "integrity") => Member::Integrity,
+        ("session", "posture") => Member::Posture,
         ("session", "id") => Member::SessionId,
         ("env", "now") => Member::Now,
         ("env", "region") => Member::Region,

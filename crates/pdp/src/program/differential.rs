@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use cordon_core::{
-    Action, Ambiguity, Chain, Context, Decimal, Effect, Facts, Integrity, ObligationKind, Principal,
-    PrincipalKind, Record, Request, Resource, SessionFacts, SessionId, Timestamp, UnknownReason, Value,
+    Action, Ambiguity, Chain, Context, Decimal, Effect, Facts, Integrity, ObligationKind, Posture,
+    PostureState, Principal, PrincipalKind, Record, Request, Resource, SessionFacts, SessionId, Timestamp,
+    UnknownReason, Value,
 };
 
 use crate::{Explanation, PolicySet, PolicySource, RuleOutcome, could_allow, explain};
@@ -258,6 +259,7 @@ impl Writer<'_> {
                     "context.chain.owner",
                     "context.chain.on_behalf_of",
                     "context.session.id",
+                    "context.session.posture",
                     "context.env.region",
                     "context.model.s",
                 ])
@@ -538,10 +540,12 @@ fn facts(dice: &mut Dice) -> Facts {
             id: SessionId::from_bytes([7; 16]),
             calls: dice.below(5) as u64,
             integrity: Integrity::ALL[dice.below(7)],
+            posture: Posture::of_state(PostureState::ALL[dice.below(3)]),
         }),
         ambiguous: if dice.one_in(4) { BTreeSet::from([Ambiguity::Unparsed]) } else { BTreeSet::new() },
         supported: ObligationKind::NAMES.iter().copied().filter(|_| !dice.one_in(8)).collect(),
         region: dice.one_in(2).then(|| "eu".into()),
+        kills: Vec::new(),
     }
 }
 

@@ -439,6 +439,7 @@ impl Member {
             Self::Task => "task",
             Self::Calls => "calls",
             Self::Integrity => "integrity",
+            Self::Posture => "posture",
             Self::SessionId => "id",
             Self::Now => "now",
             Self::Region => "region",

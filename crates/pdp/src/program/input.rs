@@ -3,7 +3,9 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use cordon_core::{Facts, Principal, PrincipalKind, Record, Request, ResourceKind, Timestamp, Value};
+use cordon_core::{
+    Facts, PostureState, Principal, PrincipalKind, Record, Request, ResourceKind, Timestamp, Value,
+};
 
 use super::node::{Member, Uid};
 use super::value::{Ambiguities, Entity, Items, Names, Val};
@@ -159,6 +161,10 @@ impl<'r> Inputs<'r> {
                 Some(Val::Long(i64::try_from(calls).unwrap_or(i64::MAX)))
             }
             Member::Integrity => Some(Val::Long(session.map_or(0, |session| session.integrity.as_long()))),
+            Member::Posture => {
+                let state = session.map_or(PostureState::Normal, |session| session.posture.state());
+                Some(Val::Text(state.as_str()))
+            }
             Member::SessionId => {
                 session.map(|session| Val::Text(self.session_id.get_or_init(|| session.id.to_string())))
             }

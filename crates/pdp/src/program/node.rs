@@ -46,6 +46,7 @@ pub(crate) enum Member {
     Task,
     Calls,
     Integrity,
+    Posture,
     SessionId,
     Now,
     Region,

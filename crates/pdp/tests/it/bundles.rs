@@ -195,6 +195,37 @@ fn a_bundle_with_errors_failing_tests_or_another_role_is_not_put_to_use() {
     assert_eq!(kill.activate().map(|_| ()), Err(ActivationError::Role(BundleRole::Kill)));
 }
 
+#[test]
+fn a_kill_bundle_says_what_is_off_and_can_say_nothing_else() {
+    let keys = RoleTrust::new(1, [key(1).verifying_key()]).unwrap();
+    let trust = trust(1, &[2]).with(BundleRole::Kill, keys);
+    let kills = |files: &[(&str, &str)], seeds: &[u8], last: Option<LastAccepted>| {
+        let files = files.iter().map(|(path, text)| ((*path).into(), text.as_bytes().to_vec())).collect();
+        let bundle = signed_with(files, BundleTerms { role: BundleRole::Kill, ..terms(7) }, seeds);
+        Bundle::verify(bundle, &trust, BundleRole::Kill, last, NOON)
+            .map(|bundle| (bundle.kills(), bundle.accepted()))
+    };
+    let switch = ("kills.toml", "[[kill]]\nwhat = \"money.move\"\nagent = \"bot\"\n");
+    let (orders, accepted) = kills(&[switch], &[1], None).unwrap();
+    let order = orders.unwrap().pop_first().unwrap();
+    assert_eq!((order.target.to_string().as_str(), order.agent.as_deref()), ("money.move", Some("bot")));
+    let permit = ("permissions/p.cedar", "permit(principal, action, resource);");
+    let forbid = ("permissions/p.cedar", "forbid(principal, action, resource);");
+    for other in [permit, forbid, ("tests/t.toml", ""), ("tools/t.toml", "")] {
+        let (refused, _) = kills(&[switch, other], &[1], None).unwrap();
+        assert_eq!(refused, Err(ActivationError::NotDenyOnly(other.0.into())));
+    }
+    assert!(
+        kills(&[], &[1], None).unwrap().0.is_err(),
+        "a bundle that says nothing is not one that lifts all"
+    );
+    assert!(kills(&[switch], &[2], None).is_err(), "who signs policies does not kill");
+    let older = LastAccepted { epoch: 8, ..accepted };
+    assert!(matches!(kills(&[switch], &[1], Some(older)), Err(BundleError::Rollback { .. })));
+    let policy = verify(&signed(&[2]), &trust).unwrap();
+    assert_eq!(policy.kills(), Err(ActivationError::Role(BundleRole::Policy)));
+}
+
 /// The committed vector: `cargo test -p cordon-pdp -- --ignored write_the_bundle_vector` writes it.
 const VECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/vectors/bundle");
 

@@ -11,6 +11,7 @@ mod bundles;
 mod findings;
 mod law;
 mod principals;
+mod restraint;
 mod semantics;
 mod shipped;
 mod support;

@@ -141,7 +141,8 @@ impl Inner {
             for resource in &question.resources {
                 let exact = embedded.node.to_string().into_bytes();
                 let permit = self.judge(question.about(resource), exact, waiting).await?;
-                pending.push(permit.spend().1);
+                let spent = permit.spend_along();
+                pending.push(spent.map_err(|denial| Stop::denied(Some(id), question.action(), &denial))?);
             }
         }
         if let Outcome::InputRequired { state, .. } = outcome {

@@ -88,7 +88,8 @@ impl Inner {
             .await?;
         if operation.method() == Method::Ping {
             // The connection ends here: Cordon is who is asked whether it is there.
-            let (_, pending) = permit.spend();
+            let pending =
+                permit.spend_along().map_err(|denial| Stop::denied(Some(id), question.action(), &denial))?;
             let _ =
                 pending.observe(ResultSeen { bytes: b"{}", structured: None, kind: ResultKind::Complete });
             self.asked.take(id);
@@ -98,7 +99,8 @@ impl Inner {
         let Some(outlet) = self.way_to_client(via) else {
             return Err(Stop::unavailable(Some(id), "the client cannot be reached"));
         };
-        let (_, pending) = permit.spend();
+        let pending =
+            permit.spend_along().map_err(|denial| Stop::denied(Some(id), question.action(), &denial))?;
         self.asked.wait(id, pending);
         if outlet.offer(message.bytes().to_vec()) {
             return Ok(());
@@ -149,6 +151,7 @@ impl Inner {
         match self.judge(operation, OutboundMessage::plain(Arc::clone(&message)), waiting).await {
             Ok(permit) => {
                 let sent = self.upstream.send(permit).await;
+                let sent = sent.map_err(|denial| Stop::denied(None, "mcp/answer", &denial))?;
                 sent.accepted().await.map_err(|error| Stop::Reply(Reply::upstream(None, &error)))?;
                 Ok(())
             }

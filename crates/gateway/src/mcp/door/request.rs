@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cordon_core::json::Node;
 use cordon_core::{Digest, Obligation, ObligationKind};
-use cordon_guard::{Failure, Operation, Pending, Permit, ResultKind, ResultSeen};
+use cordon_guard::{Denial, Failure, Operation, Pending, Permit, ResultKind, ResultSeen};
 use cordon_wire::mcp::header::{self, Mirrored};
 use cordon_wire::mcp::{
     self, Era, Kind, Message, Method, Problem, Refusal, RequestId, Sender, Target, Version, reply,
@@ -18,13 +18,23 @@ use super::flights::{Answer, Flight, Grounded, Ticket};
 use super::judge::{Question, Waiting, arguments, trace};
 use super::{ClientMessage, Door, Inner, Reply, Stop, log};
 use crate::mcp::OutboundMessage;
-use crate::mcp::upstream::{Replies, Sent, UpstreamError};
+use crate::mcp::upstream::{Replies, UpstreamError};
 
 /// A request that is permitted and about to be sent.
 pub(super) struct Cleared {
     pub(super) permit: Permit<OutboundMessage>,
     /// Permits for the same message on other resources; they settle with it.
     pub(super) also: Vec<Pending>,
+}
+
+/// Why a request that was about to be sent has no answer.
+enum Unanswered {
+    /// The client gave it up.
+    GivenUp,
+    /// The server did not answer.
+    Failed(UpstreamError),
+    /// It was taken away before it was sent.
+    Withdrawn(Box<Denial>),
 }
 
 /// Longest time for requests that wait by nature: a task's result.
@@ -90,18 +100,7 @@ impl Inner {
         me.admit(&obligations, &operation, &id)?;
         let (answer, status) = match me.fly(&mut ticket, &mut ended, permit, operation.method()).await {
             Ok(answered) => answered,
-            Err(why) => {
-                let failure = why.as_ref().map_or(Failure::Cancelled, UpstreamError::failure);
-                also.into_iter().for_each(|pending| pending.failed(failure));
-                return Err(match why {
-                    Some(error) => me.failed(ticket, &id, &error),
-                    // The client's own notification tells the server.
-                    None => {
-                        ticket.land().into_iter().for_each(|pending| pending.failed(Failure::Cancelled));
-                        Stop::Silent
-                    }
-                });
-            }
+            Err(why) => return Err(me.unanswered(ticket, &id, &operation, also, why)),
         };
         let landed = Landed {
             message: &message,
@@ -122,23 +121,53 @@ impl Inner {
         reply.map(Some)
     }
 
-    /// Sends a permitted request and waits for its answer; an error of `None` is the client's giving up.
+    /// Sends a permitted request and waits for its answer.
     async fn fly(
         &self,
         ticket: &mut Ticket,
         ended: &mut oneshot::Receiver<Answer>,
         permit: Permit<OutboundMessage>,
         method: Method,
-    ) -> Result<(Box<Message>, u16), Option<UpstreamError>> {
+    ) -> Result<(Box<Message>, u16), Unanswered> {
         let timeout_ms = permit.timeout_ms();
         let deadline = deadline(method, timeout_ms);
-        let Sent { pending, replies } = self.upstream.send(permit).await;
-        ticket.pending = Some(pending);
-        let replies = replies.map_err(Some)?;
+        let sent = self.upstream.send(permit).await.map_err(Unanswered::Withdrawn)?;
+        ticket.pending = Some(sent.pending);
+        let replies = sent.replies.map_err(Unanswered::Failed)?;
         self.await_answer(ticket, replies, ended, deadline, timeout_ms).await.map_err(|why| match why {
-            Answer::Failed(error) => Some(error),
-            Answer::Cancelled | Answer::Message(_) => None,
+            Answer::Failed(error) => Unanswered::Failed(error),
+            Answer::Cancelled | Answer::Message(_) => Unanswered::GivenUp,
         })
+    }
+
+    /// Settles a request without an answer.
+    fn unanswered(
+        &self,
+        ticket: Ticket,
+        id: &RequestId,
+        operation: &mcp::Operation,
+        also: Vec<Pending>,
+        why: Unanswered,
+    ) -> Stop {
+        let failure = match &why {
+            Unanswered::GivenUp => Failure::Cancelled,
+            Unanswered::Failed(error) => error.failure(),
+            Unanswered::Withdrawn(_) => Failure::Withdrawn,
+        };
+        also.into_iter().for_each(|pending| pending.failed(failure));
+        match why {
+            Unanswered::Failed(error) => self.failed(ticket, id, &error),
+            Unanswered::Withdrawn(denial) => {
+                drop(ticket.land());
+                let action = operation.action_name(self.name());
+                Stop::denied(Some(id), action.as_ref().map_or("?", |name| name.as_str()), &denial)
+            }
+            // The client's own notification tells the server.
+            Unanswered::GivenUp => {
+                ticket.land().into_iter().for_each(|pending| pending.failed(Failure::Cancelled));
+                Stop::Silent
+            }
+        }
     }
 
     /// Whether the thing a request is aimed at is this session's, and something that its client
@@ -230,7 +259,8 @@ impl Inner {
         let Some(permit) = permits.pop() else {
             return Err(Stop::unavailable(Some(id), "it is about nothing that could be judged"));
         };
-        let also = permits.into_iter().map(|permit| permit.spend().1).collect();
+        let along = permits.into_iter().map(Permit::spend_along).collect::<Result<_, _>>();
+        let also = along.map_err(|denial| Stop::denied(Some(id), question.action(), &denial))?;
         Ok(Cleared { permit, also })
     }
 
@@ -399,6 +429,7 @@ impl Inner {
             let outbound = OutboundMessage::plain(Arc::clone(&message));
             let permit = me.judge(question.about(resource), outbound, waiting).await?;
             let sent = me.upstream.send(permit).await;
+            let sent = sent.map_err(|denial| Stop::denied(None, question.action(), &denial))?;
             sent.accepted().await.map_err(|error| Stop::Reply(Reply::upstream(None, &error)))?;
         }
         Ok(())
