@@ -15,7 +15,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AllowedDependency, Config, Giant};
+pub use config::{AllowedCounter, AllowedDependency, Config, Giant};
 pub use finding::Finding;
 pub use tree::{Dependency, DependencyUse, Package, Tree};
 
@@ -28,7 +28,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     };
     let (sources, mut findings) = source::parse_all(tree);
     findings.extend(arrows::check(tree, &config));
-    findings.extend(purity::check(&sources));
+    findings.extend(purity::check(&sources, &config));
     findings.extend(shape::check(tree, &sources, &config));
     findings.extend(prose::check(tree, &sources));
     findings.sort();

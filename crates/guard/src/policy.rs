@@ -4,9 +4,9 @@
 
 pub use cordon_pdp::{
     ActivationError, Bundle, BundleError, BundleRole, BundleTerms, Compiled, Counts, Diagnostic,
-    ENVELOPE_FILE, EPOCH_MAX, Explanation, FILE_BYTES_MAX, FILES_MAX, Freshness, InvalidThreshold,
-    KILLS_FILE, LastAccepted, PolicySet, PolicySource, PrincipalExplanation, RoleTrust, RuleExplanation,
-    RuleKind, RuleOutcome, SOURCE_BYTES_MAX, Severity, Statement, TestOutcome, TestReport, Trust,
-    VerifiedBundle, build_statement, decide, explain, manifest_from_json, manifest_to_toml, parse_kills,
-    parse_manifests,
+    ENVELOPE_FILE, EPOCH_MAX, Explanation, FILE_BYTES_MAX, FILES_MAX, Freshness, GuardFile, InvalidThreshold,
+    KILLS_FILE, LastAccepted, PolicySet, PolicySource, PrincipalExplanation, RegoVersion, RoleTrust,
+    RuleExplanation, RuleKind, RuleOutcome, SOURCE_BYTES_MAX, Severity, Statement, TestOutcome, TestReport,
+    Trust, VerifiedBundle, build_statement, decide, explain, manifest_from_json, manifest_to_toml,
+    parse_kills, parse_manifests,
 };

@@ -11,6 +11,7 @@ use crate::diagnostic::{Severity, nearest};
 use crate::manifest;
 use crate::principals::{self, Principals};
 use crate::purposes::{self, Purposes};
+use crate::rego::{self, Guards};
 use crate::rule::{Body, Folder, PolicyFile, Rule};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::source::FileKind;
@@ -22,6 +23,7 @@ use crate::{Diagnostic, PolicySource};
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) rules: Vec<Rule>,
+    pub(crate) guards: Guards,
     pub(crate) manifests: BTreeMap<ActionName, ToolManifest>,
     pub(crate) directory: Directory,
     pub(crate) asserted: Asserted,
@@ -44,7 +46,9 @@ pub(crate) fn check(source: &PolicySource) -> Result<Checked, Vec<Diagnostic>> {
     settle(&mut reading.findings)?;
     reading.findings.extend(validate::findings(&reading));
     settle(&mut reading.findings)?;
-    Ok(reading.checked())
+    let guards = reading.compile_guards();
+    settle(&mut reading.findings)?;
+    Ok(Checked { guards, ..reading.checked() })
 }
 
 /// Reads a source as [`check`] does, and finds nothing wrong with names and types.
@@ -67,6 +71,7 @@ fn settle(findings: &mut Vec<Diagnostic>) -> Result<(), Vec<Diagnostic>> {
 #[derive(Debug, Default)]
 pub(crate) struct Reading<'s> {
     pub(crate) files: Vec<PolicyFile<'s>>,
+    guards: Vec<(&'s str, &'s str)>,
     pub(crate) manifests: BTreeMap<ActionName, (ToolManifest, &'s str)>,
     directory: Directory,
     asserted: Asserted,
@@ -86,6 +91,7 @@ impl<'s> Reading<'s> {
         match kind {
             FileKind::Permissions => self.files.push(PolicyFile::read(Folder::Permissions, path, text)?),
             FileKind::Obligations => self.files.push(PolicyFile::read(Folder::Obligations, path, text)?),
+            FileKind::Guards => self.guards.push((path, text)),
             FileKind::Schema => self.vocabulary.extend(path, text)?,
             FileKind::Tools => self.tools(path, text)?,
             FileKind::Entities => self.directory = data::entities(path, text)?,
@@ -98,10 +104,25 @@ impl<'s> Reading<'s> {
         Ok(())
     }
 
-    /// What was read; what was found is worth a warning at most.
+    /// The guards, once the vocabulary is whole; none when they are refused.
+    fn compile_guards(&mut self) -> Guards {
+        match rego::compile(&self.guards, &self.vocabulary) {
+            Ok((guards, warnings)) => {
+                self.findings.extend(warnings);
+                guards
+            }
+            Err(findings) => {
+                self.findings.extend(findings);
+                Guards::default()
+            }
+        }
+    }
+
+    /// What was read, without the guards; what was found is worth a warning at most.
     fn checked(self) -> Checked {
         let manifests = self.manifests.into_iter().map(|(name, (manifest, _))| (name, manifest));
         Checked {
+            guards: Guards::default(),
             rules: self.files.into_iter().flat_map(|file| file.rules).collect(),
             manifests: manifests.collect(),
             directory: self.directory,

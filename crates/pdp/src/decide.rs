@@ -11,6 +11,7 @@ use crate::PolicySet;
 use crate::engine::{Asked, Outcome, Outcomes};
 use crate::person::{Person, people};
 use crate::principals::Demand;
+use crate::rego::{GuardOutcome, Subject};
 use crate::restraint::restrained;
 use crate::rule::{Body, Rule};
 
@@ -32,6 +33,8 @@ pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Times
 pub(crate) struct Assessment<'r> {
     people: Vec<Person<'r>>,
     outcomes: Vec<Outcomes>,
+    /// What came of the guards that could be about the action, by their place in the list.
+    pub(crate) guards: Vec<(usize, GuardOutcome)>,
 }
 
 /// Asks about every principal; the text says why that is not possible.
@@ -42,7 +45,20 @@ pub(crate) fn assess<'r>(
     now: Timestamp,
 ) -> Result<Assessment<'r>, String> {
     asked(policies, request, facts, now, |asked| {
-        Ok(Assessment { people: people(request, asked.inner.needs.per_role()), outcomes: asked.outcomes()? })
+        let inner = asked.inner;
+        let subject = Subject {
+            request,
+            facts,
+            now,
+            directory: &inner.directory,
+            arguments: policies.arguments(request.action.name()),
+            names: &asked.route.restricting,
+        };
+        Ok(Assessment {
+            people: people(request, inner.needs.per_role()),
+            outcomes: asked.outcomes()?,
+            guards: inner.guards.judge(&subject),
+        })
     })
 }
 
@@ -105,6 +121,7 @@ impl<'r> Assessment<'r> {
                 reasons.push(no_permit(request, person, outcomes, rules));
             }
         }
+        policies.inner().guards.contribute(&self.guards, &mut reasons, &mut due);
         let obligations = join_obligations(due);
         reasons.extend(obligations.iter().filter_map(|obligation| unenforceable(obligation, facts)));
         finish(policies, reasons, obligations)

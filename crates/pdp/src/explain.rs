@@ -4,6 +4,7 @@ use cordon_core::{Facts, Judgement, Request, Role, RuleRef, Timestamp};
 
 use crate::decide::{asked, assess};
 use crate::engine::Outcome;
+use crate::rego::{GuardKind, GuardOutcome, GuardRule};
 use crate::rule::{Body, Rule};
 use crate::{PolicySet, decide};
 
@@ -14,6 +15,8 @@ pub struct Explanation {
     pub judgement: Judgement,
     /// One part for each principal of the chain.
     pub principals: Vec<PrincipalExplanation>,
+    /// Every guard that could be about the action, in order of file and line.
+    pub guards: Vec<RuleExplanation>,
 }
 
 /// The rules that were looked at for one principal.
@@ -65,28 +68,27 @@ pub enum RuleOutcome {
 /// Judges a request and says what every rule about the action said.
 pub fn explain(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Explanation {
     let judgement = decide(policies, request, facts, now);
-    let principals = assess(policies, request, facts, now).map_or_else(
-        |_| Vec::new(),
-        |assessment| {
-            let places = asked(policies, request, facts, now, |asked| Ok(asked.about())).unwrap_or_default();
-            let parts = assessment.principals().flat_map(|(person, outcomes)| {
-                let rules: Vec<_> = places
-                    .iter()
-                    .filter_map(|place| Some((policies.inner().rules.get(*place)?, outcomes.of(*place))))
-                    .filter(|(rule, _)| !rule.at.file.is_empty())
-                    .map(|(rule, outcome)| rule_explanation(rule, outcome))
-                    .collect();
-                let part = move |role| PrincipalExplanation {
-                    role,
-                    principal: person.shown().into(),
-                    rules: rules.clone(),
-                };
-                person.roles().iter().copied().map(part)
-            });
-            parts.collect()
-        },
-    );
-    Explanation { judgement, principals }
+    let Ok(assessment) = assess(policies, request, facts, now) else {
+        return Explanation { judgement, principals: Vec::new(), guards: Vec::new() };
+    };
+    let places = asked(policies, request, facts, now, |asked| Ok(asked.about())).unwrap_or_default();
+    let parts = assessment.principals().flat_map(|(person, outcomes)| {
+        let rules: Vec<_> = places
+            .iter()
+            .filter_map(|place| Some((policies.inner().rules.get(*place)?, outcomes.of(*place))))
+            .filter(|(rule, _)| !rule.at.file.is_empty())
+            .map(|(rule, outcome)| rule_explanation(rule, outcome))
+            .collect();
+        let part =
+            move |role| PrincipalExplanation { role, principal: person.shown().into(), rules: rules.clone() };
+        person.roles().iter().copied().map(part)
+    });
+    let principals = parts.collect();
+    let guards = &policies.inner().guards.rules;
+    let outcomes = assessment.guards.iter();
+    let guards =
+        outcomes.filter_map(|(place, outcome)| Some(guard_explanation(guards.get(*place)?, outcome)));
+    Explanation { judgement, principals, guards: guards.collect() }
 }
 
 fn rule_explanation(rule: &Rule, outcome: Option<&Outcome>) -> RuleExplanation {
@@ -102,6 +104,22 @@ fn rule_explanation(rule: &Rule, outcome: Option<&Outcome>) -> RuleExplanation {
             Some(Outcome::Satisfied) => RuleOutcome::Satisfied,
             Some(Outcome::Error(problem)) => RuleOutcome::Error(problem.as_str().into()),
             Some(Outcome::Unknown(path)) => RuleOutcome::Unknown(path.as_str().into()),
+        },
+    }
+}
+
+fn guard_explanation(rule: &GuardRule, outcome: &GuardOutcome) -> RuleExplanation {
+    RuleExplanation {
+        rule: rule.at.clone(),
+        kind: match rule.kind {
+            GuardKind::Deny => RuleKind::Prohibition,
+            GuardKind::Oblige => RuleKind::Obligation,
+        },
+        outcome: match outcome {
+            GuardOutcome::NotSatisfied => RuleOutcome::NotSatisfied,
+            GuardOutcome::Denies(_) | GuardOutcome::Obliges(_) => RuleOutcome::Satisfied,
+            GuardOutcome::Error(problem) => RuleOutcome::Error(problem.as_str().into()),
+            GuardOutcome::Unknown(path) => RuleOutcome::Unknown(path.as_str().into()),
         },
     }
 }

@@ -22,6 +22,7 @@ use crate::needs::Needs;
 use crate::principals::{Principals, no_user};
 use crate::program::Program;
 use crate::purposes::Purposes;
+use crate::rego::{GuardFile, Guards};
 use crate::rule::{Body, Rule, Tree};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::{Diagnostic, PolicySource};
@@ -37,6 +38,7 @@ pub struct PolicySet {
 pub(crate) struct Inner {
     digest: Digest,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) guards: Guards,
     pub(crate) index: Index,
     pub(crate) needs: Needs,
     pub(crate) program: Program,
@@ -76,6 +78,8 @@ pub struct Counts {
     pub prohibitions: usize,
     /// Obligation policies.
     pub obligations: usize,
+    /// Guard rules.
+    pub guards: usize,
     /// Tool manifests.
     pub manifests: usize,
     /// Tests.
@@ -102,6 +106,7 @@ impl PolicySet {
     pub fn deny_all() -> Self {
         let checked = Checked {
             rules: Vec::new(),
+            guards: Guards::default(),
             manifests: BTreeMap::new(),
             directory: Directory::default(),
             asserted: BTreeSet::new(),
@@ -188,6 +193,7 @@ impl PolicySet {
             permissions: count(|body| matches!(body, Body::Permission)),
             prohibitions: count(|body| matches!(body, Body::Prohibition)),
             obligations: count(|body| matches!(body, Body::Obligation(_))),
+            guards: self.inner.guards.rules.len(),
             manifests: self.inner.manifests.len(),
             tests: self.inner.cases.len(),
         }
@@ -197,6 +203,11 @@ impl PolicySet {
     pub fn left_to_stock_cedar(&self) -> impl Iterator<Item = (&RuleRef, &str)> {
         let rules = &self.inner.rules;
         self.inner.program.outside().filter_map(|(place, why)| Some((&rules.get(place)?.at, why)))
+    }
+
+    /// The guard files, each with the version of Rego that it is written in.
+    pub fn guard_files(&self) -> &[GuardFile] {
+        self.inner.guards.files()
     }
 
     /// Runs the source's own tests.
@@ -327,6 +338,7 @@ impl Inner {
         Self {
             digest,
             rules: Vec::new(),
+            guards: checked.guards,
             index: Index::default(),
             needs: Needs::default(),
             program: Program::default(),

@@ -115,6 +115,21 @@ impl Vocabulary {
         self.entity_types.keys().map(String::as_str)
     }
 
+    /// The attributes that each entity type declares.
+    pub(crate) fn attributes(&self) -> BTreeMap<Box<str>, BTreeSet<Box<str>>> {
+        let names = |kind: &Json| {
+            let declared = object(kind.get("shape").and_then(|shape| shape.get("attributes")));
+            declared.keys().map(|name| name.as_str().into()).collect()
+        };
+        self.entity_types.iter().map(|(name, kind)| (name.as_str().into(), names(kind))).collect()
+    }
+
+    /// The members that `context.asserted` is declared to have.
+    pub(crate) fn asserted(&self) -> BTreeSet<Box<str>> {
+        let declared = self.common_types.get("Asserted").and_then(|kind| kind.get("attributes"));
+        object(declared).keys().map(|name| name.as_str().into()).collect()
+    }
+
     /// The bundle's own action as the validator shall see it.
     pub(crate) fn own_action(&self, own: &OwnAction) -> SchemaAction {
         let resources = if own.resources.is_empty() { self.resources() } else { own.resources.clone() };

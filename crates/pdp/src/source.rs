@@ -16,6 +16,7 @@ pub struct PolicySource(BTreeMap<Box<str>, Vec<u8>>);
 pub(crate) enum FileKind {
     Permissions,
     Obligations,
+    Guards,
     Schema,
     Tools,
     Entities,
@@ -36,8 +37,9 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 /// Most bytes in all files of a bundle.
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
-const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, schema/*.cedarschema, \
-                      tools/*.toml, data/{entities,asserted,principals,purposes}.json, risk.toml and tests/*.toml";
+const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, guards/*.rego, \
+                      schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes}.json, \
+                      risk.toml and tests/*.toml";
 
 impl PolicySource {
     /// An empty source: nothing is permitted.
@@ -127,6 +129,7 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
     Ok(match folder {
         "permissions" if stem(".cedar") => FileKind::Permissions,
         "obligations" if stem(".cedar") => FileKind::Obligations,
+        "guards" if stem(".rego") => FileKind::Guards,
         "schema" if stem(".cedarschema") => FileKind::Schema,
         "tools" if stem(".toml") => FileKind::Tools,
         "tests" if stem(".toml") => FileKind::Tests,
@@ -135,7 +138,6 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "data" if name == "principals.json" => FileKind::Principals,
         "data" if name == "purposes.json" => FileKind::Purposes,
         "" if name == "risk.toml" => FileKind::Risk,
-        "guards" if stem(".rego") => return unsupported("Rego guards"),
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
             return unsupported(
@@ -143,7 +145,7 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
             );
         }
         _ => {
-            let folders = ["permissions", "obligations", "schema", "tools", "data", "tests"];
+            let folders = ["permissions", "obligations", "guards", "schema", "tools", "data", "tests"];
             let close = nearest(folder, folders).filter(|close| *close != folder);
             let message = match close {
                 Some(close) => format!("the file does not belong here; did you mean the folder `{close}`?"),
@@ -191,7 +193,8 @@ mod tests {
         check("data/purpose.json", Err("not supported by this version"));
         check("data/other.json", Err("not supported by this version"));
         check("risk.toml", Ok(FileKind::Risk));
-        check("guards/a.rego", Err("not supported by this version"));
+        check("guards/a.rego", Ok(FileKind::Guards));
+        check("guards/a.cedar", Err("does not belong"));
         check("exports/a.toml", Err("not supported by this version"));
         check("cordon-bundle.json", Err("does not belong"));
         check("README.md", Err("does not belong"));

@@ -14,7 +14,7 @@ use crate::rule::{Body, Rule};
 /// `context.args` is not looked at.
 ///
 /// A rule that mentions the arguments counts in favour: a permission as soon as its scope holds, a
-/// prohibition or obligation not at all.
+/// prohibition, an obligation or a guard not at all.
 pub fn could_allow(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> bool {
     if !restraints(request, facts).is_empty() {
         return false;
@@ -36,6 +36,9 @@ fn could_allow_some(
 ) -> bool {
     let demand = policies.inner().principals.demand(&request.action);
     if !refusals(policies, request, &demand).is_empty() {
+        return false;
+    }
+    if !policies.inner().guards.could_pass(&assessment.guards, facts) {
         return false;
     }
     assessment.principals().zip(scopes).all(|((person, outcomes), scopes)| {

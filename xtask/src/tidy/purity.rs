@@ -10,7 +10,9 @@ use syn::{Item, UseTree};
 
 use super::Finding;
 use super::arrows::PURE;
+use super::config::Config;
 use super::source::{Part, Source, attributes, is_test_only};
+use super::tree::CONFIG_PATH;
 
 /// Paths that a pure crate never names, wherever they appear in a longer path.
 const DOORS: [(&[&str], &str); 32] = [
@@ -56,13 +58,16 @@ const ADDRESSES: [&str; 7] =
 const DOOR_MACROS: [&str; 9] =
     ["print", "println", "eprint", "eprintln", "dbg", "env", "option_env", "include", "thread_local"];
 
+/// The one macro that a file may be allowed, as findings write it.
+const COUNTER: &str = "`thread_local!`";
+
 const INPUT: &str = "take the bytes as an argument; I/O lives in the edge crates";
 const CLOCK: &str = "take `now: Timestamp` as an argument";
 const STATE: &str = "keep state in a value that the caller owns: same arguments, same answer";
 const RANDOM: &str = "take `&mut dyn Entropy` as an argument";
 
-pub(super) fn check(sources: &[Source<'_>]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+pub(super) fn check(sources: &[Source<'_>], config: &Config) -> Vec<Finding> {
+    let mut findings = unused_counters(sources, config);
     for source in sources {
         let rules = if PURE.contains(&source.package) && source.part == Part::Shipped {
             Rules::Pure
@@ -71,9 +76,36 @@ pub(super) fn check(sources: &[Source<'_>]) -> Vec<Finding> {
         };
         let mut visitor = Doors { path: source.path, rules, findings: Vec::new() };
         visitor.visit_file(&source.syntax);
+        if config.counters.iter().any(|counter| counter.path == source.path) {
+            visitor.findings.retain(|finding| !finding.message.contains(COUNTER));
+        }
         findings.append(&mut visitor.findings);
     }
     findings
+}
+
+/// An allowance that nobody uses is removed, so that it cannot be used unseen later.
+fn unused_counters(sources: &[Source<'_>], config: &Config) -> Vec<Finding> {
+    let counts = |path: &str| {
+        let source = sources.iter().find(|source| source.path == path);
+        source.is_some_and(|source| {
+            source
+                .syntax
+                .items
+                .iter()
+                .any(|item| matches!(item, Item::Macro(item) if item.mac.path.is_ident("thread_local")))
+        })
+    };
+    let entries = config.counters.iter().map(|entry| {
+        let finding = |message: String, remedy| Finding::new(CONFIG_PATH, 1, message, remedy);
+        let unused = !counts(&entry.path);
+        let unused = unused.then(|| finding(format!("`{}` counts nothing", entry.path), "remove the entry"));
+        let bare = entry.reason.trim().is_empty();
+        let bare = bare
+            .then(|| finding(format!("the counter of `{}` has no reason", entry.path), "say what it counts"));
+        [unused, bare]
+    });
+    entries.flatten().flatten().collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -156,6 +156,25 @@ fn an_allowance_that_is_unused_or_unexplained_is_found() {
 }
 
 #[test]
+fn one_file_may_count_and_only_while_it_does() {
+    let counting = "thread_local! { static N: std::cell::Cell<u64> = const { std::cell::Cell::new(0) }; }";
+    finds(&pure(counting), "crates/core/src/lib.rs:4", "calls `thread_local!`");
+    let entry = |path: &str, reason: &str| format!("[[counter]]\npath = \"{path}\"\nreason = \"{reason}\"\n");
+    let path = "crates/core/src/lib.rs";
+    clean(&with(pure(counting), "xtask/tidy.toml", &entry(path, "steps")));
+    finds(&with(pure(counting), "xtask/tidy.toml", &entry(path, " ")), "xtask/tidy.toml:1", "has no reason");
+    finds(&with(pure(""), "xtask/tidy.toml", &entry(path, "steps")), "xtask/tidy.toml:1", "counts nothing");
+    let other = with(pure(counting), "xtask/tidy.toml", &entry("crates/core/src/other.rs", "steps"));
+    finds(&other, "crates/core/src/lib.rs:4", "calls `thread_local!`");
+    let more = format!("{counting}\nuse std::sync::Mutex;");
+    finds(
+        &with(pure(&more), "xtask/tidy.toml", &entry(path, "steps")),
+        "crates/core/src/lib.rs:5",
+        "names `Mutex`",
+    );
+}
+
+#[test]
 fn a_pure_crate_names_no_door_however_it_is_spelt() {
     for source in [
         "use std::fs;",

@@ -260,3 +260,31 @@ fn every_command_has_a_help_text_and_every_shell_a_completion() {
         assert!(project.ok(&args).contains("Examples:"), "`{command}` has examples");
     }
 }
+
+#[test]
+fn a_guard_in_rego_is_checked_explained_and_named_in_a_decision() {
+    let project = Project::new();
+    for folder in ["permissions", "guards"] {
+        fs::create_dir_all(project.path("policy").join(folder)).unwrap();
+    }
+    fs::write(project.path("policy/permissions/p.cedar"), "permit(principal, action, resource);").unwrap();
+    let guard = "package cordon\n\ndeny[msg] { input.args.amount > 5; msg := \"too much\" }\n";
+    fs::write(project.path("policy/guards/g.rego"), guard).unwrap();
+    let request = r#"{"subject": {"type": "agent", "id": "a7"}, "action": {"name": "office/pay"},
+        "resource": {"type": "Tool", "id": "office/pay"}, "context": {"args": {"amount": 6}}}"#;
+    fs::write(project.path("request.json"), request).unwrap();
+    let checked = project.ok(&["policy", "check", "policy"]);
+    assert!(checked.contains("guards/g.rego: Rego v0, 1 rule"), "{checked}");
+    project.ends(
+        &["policy", "explain", "request.json", "--policy", "policy"],
+        1,
+        "too much [guards/g.rego:3 (guards/g.rego:3)]",
+    );
+    project.ends(&["decide", "request.json", "--policy", "policy"], 1, "too much");
+    fs::write(project.path("request.json"), request.replace("6", "5")).unwrap();
+    project.ok(&["decide", "request.json", "--policy", "policy"]);
+    fs::write(project.path("policy/guards/g.rego"), guard.replace("msg := ", "time.now_ns() > 5; msg := "))
+        .unwrap();
+    project.ends(&["policy", "check", "policy"], 1, "policy/guards/g.rego:3:36");
+    project.ends(&["policy", "check", "policy"], 1, "the function `time.now_ns` cannot be called");
+}

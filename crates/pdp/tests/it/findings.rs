@@ -218,9 +218,14 @@ fn rules_are_named_once_and_annotated_with_known_words() {
 
 #[test]
 fn whatever_is_not_understood_refuses_the_source() {
+    check(&[("guards/g.rego", "package cordon")], "");
     check(
-        &[("guards/g.rego", "package cordon")],
-        "guards/g.rego: error: Rego guards are not supported by this version",
+        &[("guards/g.rego", "package other")],
+        "guards/g.rego:1:9: error: guards are in the package `cordon`",
+    );
+    check(
+        &[("guards/g.rego", "package cordon\n\ndeny[msg] { msg := }")],
+        "guards/g.rego:3:11: error: expecting }",
     );
     check(&[("exports/e.toml", "")], "exports/e.toml: error: export grants are not supported");
     check(&[("data/x.json", "{}")], "data/x.json: error: data files other than");

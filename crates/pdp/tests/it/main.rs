@@ -9,6 +9,7 @@
 
 mod bundles;
 mod findings;
+mod guards;
 mod law;
 mod principals;
 mod restraint;

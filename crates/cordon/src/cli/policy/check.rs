@@ -29,12 +29,13 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
     let path = source_path(args.source.as_deref(), global)?;
     let source = read_source(&path)?;
-    let (counts, digest, findings) = match PolicySet::compile(&source) {
-        Ok(compiled) => {
-            (Some(compiled.policies.counts()), Some(compiled.policies.digest()), compiled.warnings)
-        }
-        Err(findings) => (None, None, findings),
+    let (policies, findings) = match PolicySet::compile(&source) {
+        Ok(compiled) => (Some(compiled.policies), compiled.warnings),
+        Err(findings) => (None, findings),
     };
+    let counts = policies.as_ref().map(PolicySet::counts);
+    let digest = policies.as_ref().map(PolicySet::digest);
+    let guards = policies.as_ref().map(PolicySet::guard_files).unwrap_or_default();
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     let passed = counts.is_some() && (warnings == 0 || !args.strict);
@@ -47,21 +48,36 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
                 "permissions": counts.permissions,
                 "prohibitions": counts.prohibitions,
                 "obligations": counts.obligations,
+                "guards": counts.guards,
                 "manifests": counts.manifests,
                 "tests": counts.tests,
             })),
+            "guards": guards.iter().map(|file| json!({
+                "file": file.path,
+                "language": file.version.to_string(),
+                "rules": file.rules,
+            })).collect::<Vec<_>>(),
             "findings": findings.iter().map(finding_json).collect::<Vec<_>>(),
         }))?,
         Format::Text => {
             for finding in &findings {
                 term::say(format_args!("{}\n", rendered(finding, &path)))?;
             }
+            for file in guards {
+                let (name, rules) = (path.join(&*file.path), count(file.rules, "rule"));
+                term::say(format_args!(
+                    "{}: {}, {rules}",
+                    term::safe(&name.to_string_lossy()),
+                    file.version
+                ))?;
+            }
             if let Some(counts) = counts {
                 term::say(format_args!(
-                    "{}, {}, {}, {}, {}",
+                    "{}, {}, {}, {}, {}, {}",
                     count(counts.permissions, "permission"),
                     count(counts.prohibitions, "prohibition"),
                     count(counts.obligations, "obligation"),
+                    count(counts.guards, "guard rule"),
                     count(counts.manifests, "tool manifest"),
                     count(counts.tests, "test"),
                 ))?;

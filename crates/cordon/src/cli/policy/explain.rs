@@ -81,7 +81,10 @@ fn print(explanation: &Explanation) -> std::io::Result<()> {
         }
         rules.iter().try_for_each(print_rule)?;
     }
-    Ok(())
+    if !explanation.guards.is_empty() {
+        term::say(format_args!("\n{}", Tone::Strong.paint("guards")))?;
+    }
+    explanation.guards.iter().try_for_each(print_rule)
 }
 
 fn print_rule(rule: &RuleExplanation) -> std::io::Result<()> {
@@ -149,5 +152,6 @@ fn explanation_json(explanation: &Explanation) -> Value {
             "principal": part.principal,
             "rules": part.rules.iter().map(rule).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "guards": explanation.guards.iter().map(rule).collect::<Vec<_>>(),
     })
 }
