@@ -166,7 +166,10 @@ impl Nodes {
             return id;
         }
         let id = NodeId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-        let own = matches!(node, Node::Var(Var::Principal) | Node::Member(Member::Role))
+        let own = matches!(
+            node,
+            Node::Var(Var::Principal) | Node::Member(Member::Role) | Node::HasMember(Member::Role, _)
+        )
             || node.children().into_iter().any(|child| self.is_own(child));
         self.entries.push(Entry { node: node.clone(), own, memo: NO_MEMO, uses: 1 });
         self.known.insert(node, id);
@@ -286,7 +289,9 @@ mod tests {
         let shared = nodes.add(Node::Binary(Binary::Eq, purpose, purpose));
         let own = nodes.add(Node::Binary(Binary::Eq, purpose, principal));
         let role = nodes.add(Node::Member(Member::Role));
-        assert_eq!(nodes.entries.len(), 5);
+        let has_role = nodes.add(Node::HasMember(Member::Role, [].into()));
+        assert_eq!(nodes.entries.len(), 6);
         assert!(!nodes.is_own(shared) && nodes.is_own(own) && nodes.is_own(role));
+        assert!(nodes.is_own(has_role));
     }
 }

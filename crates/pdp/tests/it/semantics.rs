@@ -503,3 +503,11 @@ fn what_the_program_does_not_hold_is_left_to_stock_cedar_rule_by_rule() {
         assert_eq!(shown(&judge(&set, words)), want, "{words}");
     }
 }
+
+#[test]
+fn asking_whether_there_is_a_role_is_asking_about_the_principal() {
+    let forbid = format!("{ANY}@id(\"f\") forbid(principal, action, resource) when {{ context has role }};");
+    check(&forbid, "agent:a owner:o does x/y - read", "deny: forbidden f");
+    let unless = "@id(\"p\") permit(principal, action, resource) unless { context has role };";
+    check(unless, "agent:a owner:o does x/y - read", "deny: not_permitted cordon:no-permit");
+}
