@@ -106,7 +106,13 @@ impl Node {
             arguments: None,
             ambiguous: BTreeSet::new(),
         };
-        let attempt = Attempt { session: self.session, operation, trace: Trace::default(), parent: None };
+        let attempt = Attempt {
+            session: self.session,
+            operation,
+            trace: Trace::default(),
+            parent: None,
+            confidence: None,
+        };
         match now(self.guard.authorize(attempt, Vec::new())) {
             Outcome::Permitted(permit) => permit,
             _ => panic!("the call is permitted"),

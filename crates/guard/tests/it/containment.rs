@@ -235,7 +235,13 @@ fn what_was_taken_is_not_listed() {
         let arguments = crate::support::node("{}");
         let operation = Operation::Tool { server: "bank", tool, arguments: &arguments };
         let session = world.session.id;
-        world.guard.could_allow(&Attempt { session, operation, trace: Trace::default(), parent: None })
+        world.guard.could_allow(&Attempt {
+            session,
+            operation,
+            trace: Trace::default(),
+            parent: None,
+            confidence: None,
+        })
     };
     contain(&world, &take(&["money.move"]));
     assert!(!visible("pay") && visible("read"));

@@ -247,7 +247,13 @@ fn no_call_begins_after_a_switch_was_turned() {
                         arguments: Some(&arguments),
                         ambiguous: BTreeSet::new(),
                     };
-                    let attempt = Attempt { session, operation, trace: Trace::default(), parent: None };
+                    let attempt = Attempt {
+                        session,
+                        operation,
+                        trace: Trace::default(),
+                        parent: None,
+                        confidence: None,
+                    };
                     if let Outcome::Permitted(permit) = now(world.guard.authorize(attempt, b"x".to_vec()))
                         && let Ok((_, mut pending)) = permit.spend()
                     {
