@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cbor::{Cbor, Key};
 use crate::{
-    Action, ActionName, Ambiguity, Chain, Class, Context, Decimal, Effect, Facts, Integrity, KillSwitch,
-    Marking, Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts,
-    SessionId, Timestamp, UnknownReason, Value,
+    Action, ActionName, Ambiguity, Capability, Chain, Class, Context, Decimal, Effect, Facts, Integrity,
+    KillSwitch, Marking, Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind,
+    SessionFacts, SessionId, Timestamp, UnknownReason, Value,
 };
+
+mod capability;
 
 /// The CBOR value does not have the shape of what it should encode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -263,19 +265,21 @@ impl Encode for Facts {
                 .into_iter()
                 .chain(session.map(|session| (0, session)))
                 .chain(region.map(|region| (3, region)))
-                .chain(kills.map(|kills| (4, kills))),
+                .chain(kills.map(|kills| (4, kills)))
+                .chain(self.capability.as_ref().map(|capability| (5, capability.to_cbor()))),
         )
     }
 
     fn from_cbor(cbor: &Cbor) -> Result<Self, ShapeError> {
-        let fields = Fields::of(cbor, 5)?;
+        let fields = Fields::of(cbor, 6)?;
         let session = fields.get(0).map(session_facts).transpose()?;
         let ambiguous: Result<_, _> = fields.texts(1)?.iter().map(|text| ambiguity(text)).collect();
         let supported: Result<_, _> = fields.texts(2)?.iter().map(|text| obligation_name(text)).collect();
         let region = fields.get(3).map(|_| fields.text(3).map(Into::into)).transpose()?;
         let kills = fields.get(4).map_or(Some(&[][..]), Cbor::as_array).ok_or(ShapeError("kill switches"))?;
         let kills = kills.iter().map(KillSwitch::from_cbor).collect::<Result<_, _>>()?;
-        Ok(Self { session, ambiguous: ambiguous?, supported: supported?, kills, region })
+        let capability = fields.get(5).map(Capability::from_cbor).transpose()?;
+        Ok(Self { session, ambiguous: ambiguous?, supported: supported?, kills, region, capability })
     }
 }
 
@@ -442,6 +446,7 @@ mod tests {
                 })
                 .collect(),
             region: Some("eu".into()),
+            capability: None,
         };
         assert_eq!(Facts::from_cbor(&facts.to_cbor()), Ok(facts));
         assert_eq!(Facts::from_cbor(&Facts::default().to_cbor()), Ok(Facts::default()));

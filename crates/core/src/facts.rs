@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Integrity, KillSwitch, Posture, SessionId};
+use crate::{Capability, Integrity, KillSwitch, Posture, SessionId};
 
 /// Why Cordon cannot be sure what a call would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,4 +52,6 @@ pub struct Facts {
     pub kills: Vec<KillSwitch>,
     /// The region the node runs in.
     pub region: Option<Box<str>>,
+    /// The capability token that the caller shows, where it shows one: it only narrows.
+    pub capability: Option<Capability>,
 }

@@ -9,6 +9,7 @@ pub mod ed25519;
 pub mod json;
 
 mod action;
+mod capability;
 mod chain;
 mod context;
 mod digest;
@@ -30,6 +31,7 @@ mod time;
 mod value;
 
 pub use action::{Action, ActionName, Class, ClassKind, Effect, InvalidName};
+pub use capability::{Bound, Capability, CapabilityBlock, Caveat, Party, Unmet};
 pub use chain::{Chain, EmptyChain, HOPS_MAX, InvalidHops, Principal, PrincipalKind, Role};
 pub use context::Context;
 pub use digest::{Digest, Hasher, InvalidDigest};

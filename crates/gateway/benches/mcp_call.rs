@@ -116,7 +116,13 @@ fn caller() -> Caller {
     let owner = Principal::new(PrincipalKind::User, "omar");
     let agent = Principal::new(PrincipalKind::Agent, "assistant");
     let chain = Chain::new(Some(owner.clone()), Some(agent), Some(owner)).unwrap();
-    Caller { role: CallerRole::Agent, chain, tenant: "default".into(), scopes: Default::default() }
+    Caller {
+        role: CallerRole::Agent,
+        chain,
+        tenant: "default".into(),
+        scopes: Default::default(),
+        capability: None,
+    }
 }
 
 fn respond(bytes: Vec<u8>) -> Response<BoxBody> {

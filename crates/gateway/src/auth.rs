@@ -129,7 +129,7 @@ impl Authenticator {
         let chain = Chain::new(Some(workloads.owner.clone()), Some(agent), None)
             .map_err(|_| invalid("it names nobody"))?;
         let tenant = workloads.tenant.clone();
-        Ok(Caller { role: CallerRole::Agent, chain, tenant, scopes: [].into() })
+        Ok(Caller { role: CallerRole::Agent, chain, tenant, scopes: [].into(), capability: None })
     }
 
     /// Certificate and token must be the same agent's: whoever got hold of a token of an agent that has

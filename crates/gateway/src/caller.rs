@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use cordon_core::{Chain, Digest, Encode as _, Principal, Record, Role, Timestamp};
+use cordon_core::{Capability, Chain, Digest, Encode as _, Principal, Record, Role, Timestamp};
 use cordon_guard::Opening;
 
 /// What a caller's credential is for.
@@ -39,6 +40,8 @@ pub struct Caller {
     pub tenant: Box<str>,
     /// The scopes that its credential carries.
     pub scopes: BTreeSet<Box<str>>,
+    /// The capability token that it shows, where it shows one: it only narrows.
+    pub capability: Option<Arc<Capability>>,
 }
 
 /// The obligations that the doors of this crate carry out, beside those of the guard itself.
@@ -90,6 +93,10 @@ impl Caller {
                 part(&Digest::of(&principal.attributes.to_cbor().encode()).hex());
             }
         }
+        if let Some(last) = self.capability.as_ref().and_then(|shown| shown.blocks.last()) {
+            part("capability");
+            part(&last.id.hex());
+        }
         key
     }
 
@@ -105,6 +112,7 @@ impl Caller {
             task: None,
             model: Record::new(),
             supported: SUPPORTED.iter().copied().collect(),
+            capability: self.capability.clone(),
             key: Some(format!("mcp|{}:{server}|{}", server.len(), self.key()).into()),
             expires,
         }
@@ -120,7 +128,13 @@ mod tests {
         let owner = Principal::new(PrincipalKind::User, owner);
         let agent = Principal::new(PrincipalKind::Agent, agent);
         let chain = Chain::new(Some(owner), Some(agent), None).unwrap();
-        Caller { role: CallerRole::Agent, chain, tenant: "default".into(), scopes: BTreeSet::new() }
+        Caller {
+            role: CallerRole::Agent,
+            chain,
+            tenant: "default".into(),
+            scopes: BTreeSet::new(),
+            capability: None,
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Node {
         let owner = Principal::new(PrincipalKind::User, "ann");
         let agent = Principal::new(PrincipalKind::Agent, agent);
         let opening = Opening {
-            chain: Chain::new(Some(owner), Some(agent), None).unwrap(),
+            chain: Chain::new(Some(owner.clone()), Some(agent), Some(owner)).unwrap(),
             tenant: "default".into(),
             purpose: None,
             project: None,
@@ -90,6 +90,7 @@ impl Node {
             model: Record::new(),
             supported: BTreeSet::new(),
             key: None,
+            capability: None,
             expires: self.ports.clock.now().plus(Duration::from_secs(36_000)),
         };
         now(self.guard.open(opening)).unwrap().id

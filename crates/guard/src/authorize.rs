@@ -75,7 +75,7 @@ impl Guard {
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
         let tool = self.tool_of(&attempt, &policies);
-        let (mut asked, unfit) = gather(&attempt, &live, &policies, tool, calls, now);
+        let (mut asked, unfit) = gather(self, &attempt, &live, &policies, tool, calls, now);
         asked.facts.kills = self.shared.kills.covering(&asked.request);
         let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now, narrowings };
         if let Some(reason) = unfit {
@@ -213,6 +213,12 @@ impl Guard {
                 return Outcome::Denied(self.refuse(&case, over_limit(&asked.request, exceeded)));
             }
         };
+        let is_call = !matches!(attempt.operation, Operation::Message { .. });
+        if let Some(shown) = live.session.opening.capability.as_ref().filter(|_| is_call)
+            && let Err(reason) = self.shared.capabilities.spend(shown)
+        {
+            return Outcome::Denied(self.refuse(&case, reason));
+        }
         let decided = case.decided(&judgement);
         let draft =
             record::permitted(&self.shared, live, policies, &decided, approval.as_ref(), call.exact_bytes());
@@ -295,6 +301,7 @@ const MESSAGE_LIMITS: CallLimits =
 
 /// Turns an attempt into a request with facts, and says which check outside the policies refuses it.
 fn gather<'a>(
+    guard: &Guard,
     attempt: &Attempt<'a>,
     live: &Live,
     policies: &ActivePolicies,
@@ -302,6 +309,7 @@ fn gather<'a>(
     calls: u64,
     now: Timestamp,
 ) -> (Asked<'a>, Option<Reason>) {
+    let capabilities = &guard.shared.capabilities;
     let opening = &live.session.opening;
     let mut context = Context {
         purpose: opening.purpose.clone(),
@@ -336,10 +344,23 @@ fn gather<'a>(
     if context.args.values().any(Value::has_unknown) {
         ambiguous.insert(Ambiguity::UnknownInput);
     }
+    let capability = match opening.capability.as_ref().map(|shown| capabilities.current(shown)) {
+        Some(Ok(current)) => Some(current),
+        Some(Err(reason)) => {
+            unfit.get_or_insert(reason);
+            opening.capability.as_deref().cloned()
+        }
+        None => None,
+    };
     let session =
         SessionFacts { id: live.session.id, calls, integrity: Integrity::User, posture: live.posture() };
-    let facts =
-        Facts { session: Some(session), ambiguous, supported: live.supported.clone(), ..Facts::default() };
+    let facts = Facts {
+        session: Some(session),
+        ambiguous,
+        supported: live.supported.clone(),
+        capability,
+        ..Facts::default()
+    };
     // Attributes age while a session lasts.
     let chain = opening.chain.clone().at(now);
     if chain.on_behalf_of().is_none() && unfit.is_none() {
@@ -363,7 +384,8 @@ pub(crate) fn gather_visible(
     {
         return None;
     }
-    let (Asked { mut request, mut facts, .. }, _) = gather(attempt, live, policies, tool, 0, guard.now());
+    let (Asked { mut request, mut facts, .. }, _) =
+        gather(guard, attempt, live, policies, tool, 0, guard.now());
     if request.chain.on_behalf_of().is_none() && policies.set.needs_user(&request.action).is_some() {
         return None;
     }

@@ -15,6 +15,7 @@ use cordon_workflow::{Answer, Approval, Ballot, Event, Progress};
 
 use crate::approvers::{Approvers, BallotError};
 use crate::backlog::{Backlog, LateOf};
+use crate::capabilities::{Capabilities, RefusedToken};
 use crate::containment::{Cause, Standing};
 use crate::gate::Gate;
 use crate::kills::Kills;
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) unkept: Mutex<Vec<Arc<Live>>>,
     /// Held while kill switches or a posture change, so that no change is lost.
     narrowing: Mutex<()>,
+    pub(crate) capabilities: Capabilities,
     pub(crate) limits: GuardLimits,
     /// Open sessions by identifier; the store is the truth, this saves a query for each call.
     pub(crate) sessions: RwLock<HashMap<SessionId, Arc<Live>>>,
@@ -170,6 +172,9 @@ pub enum GuardError {
     /// The session may do nothing any more.
     #[error("session `{0}` is terminated, and nothing is granted to it")]
     Terminated(SessionId),
+    /// A capability token cannot be granted.
+    #[error(transparent)]
+    Token(RefusedToken),
     /// There is no such tool.
     #[error("no server listed the tool `{0}`; connect it once so that it is listed")]
     UnknownTool(ActionName),
@@ -179,6 +184,7 @@ impl Guard {
     /// A guard over these ports with these policies in force.
     pub fn new(ports: Ports, policies: ActivePolicies, approvers: Approvers, limits: GuardLimits) -> Self {
         let Ports { clock, random, ledger, store } = ports;
+        let capabilities = Capabilities::new(&*random);
         let kills = Kills::restore(store.kills(), clock.now());
         let guard = Self {
             shared: Arc::new(Shared {
@@ -197,6 +203,7 @@ impl Guard {
                 backlog: Backlog::default(),
                 unkept: Mutex::default(),
                 narrowing: Mutex::default(),
+                capabilities,
                 limits,
                 sessions: RwLock::default(),
                 asking: Mutex::new(()),
@@ -502,6 +509,7 @@ impl Shared {
             found.is_open(now)
                 && found.opening.chain.is_like(&opening.chain)
                 && found.opening.tenant == opening.tenant
+                && found.opening.capability == opening.capability
         });
         let Some(mut found) = found else { return Ok(None) };
         found.opening.supported.clone_from(&opening.supported);

@@ -68,6 +68,15 @@ pub enum AdminAct {
         /// A TPM's word on it.
         quoted: Quoted,
     },
+    /// A capability token was granted or taken back.
+    Capability {
+        /// The block that counts no more.
+        before: Option<Digest>,
+        /// The issuer's block of a new token.
+        after: Option<Digest>,
+        /// Its caveats, or what became of it.
+        detail: Box<str>,
+    },
     /// A person accepted a tool's present definition.
     Tool {
         /// The tool.
@@ -452,6 +461,9 @@ pub(crate) fn admin(shared: &Shared, act: &AdminAct, author: &str) -> Draft {
                 Quoted::NoTpm => draft.without(FieldId::Quote, AbsentReason::NotSupported),
                 Quoted::Failed => draft.without(FieldId::Quote, AbsentReason::Unknown),
             }
+        }
+        AdminAct::Capability { before, after, detail } => {
+            changed(draft(AdminSubject::Key, "capability"), *before, *after).with(FieldId::Detail, &**detail)
         }
         AdminAct::Tool { tool, before, after } => {
             changed(draft(AdminSubject::ToolApproved, tool.as_str()), *before, Some(*after))

@@ -1,8 +1,9 @@
 //! One agent's stretch of work: who it is, for whom it acts, and what it is for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use cordon_core::{Chain, Record, SessionId, Timestamp};
+use cordon_core::{Capability, Chain, Record, SessionId, Timestamp};
 
 /// What a session is opened with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Opening {
     pub supported: BTreeSet<&'static str>,
     /// A name under which the same session is found again, such as agent and server entry.
     pub key: Option<Box<str>>,
+    /// The capability token that the caller shows, where it shows one.
+    pub capability: Option<Arc<Capability>>,
     /// When it ends by itself.
     pub expires: Timestamp,
 }

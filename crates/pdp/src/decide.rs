@@ -3,8 +3,8 @@
 use std::cell::OnceCell;
 
 use cordon_core::{
-    Facts, Judgement, Obligation, Reason, ReasonKind, Request, Role, RuleRef, Timestamp, Verdict, combine,
-    join_obligations,
+    Facts, Judgement, Obligation, Reason, ReasonKind, Request, Role, RuleRef, Timestamp, Unmet, Verdict,
+    combine, join_obligations,
 };
 
 use crate::PolicySet;
@@ -22,8 +22,8 @@ use crate::rule::{Body, Rule};
 /// satisfied, if any prohibition or obligation could not be judged, or if an obligation is due that the
 /// enforcement point cannot carry out. Else ask if an approval is due. Else allow.
 pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Judgement {
-    let answer =
-        assess(policies, request, facts, now).map(|assessment| assessment.combine(policies, request, facts));
+    let answer = assess(policies, request, facts, now)
+        .map(|assessment| assessment.combine(policies, request, facts, now));
     let judgement = answer.unwrap_or_else(|problem| unreadable(policies, &problem));
     restrained(judgement, request, facts)
 }
@@ -82,11 +82,14 @@ impl<'r> Assessment<'r> {
         self.people.iter().zip(&self.outcomes)
     }
 
-    fn combine(&self, policies: &PolicySet, request: &Request, facts: &Facts) -> Judgement {
+    fn combine(&self, policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Judgement {
         let inner = policies.inner();
         let rules = &inner.rules;
         let demand = inner.principals.demand(&request.action);
         let mut reasons = refusals(policies, request, &demand);
+        if let Some(capability) = &facts.capability {
+            reasons.extend(capability.unmet(request, facts, now).map(|unmet| uncovered(&unmet)));
+        }
         let mut due = Vec::new();
         for (person, outcomes) in self.principals() {
             let role = person.role();
@@ -136,6 +139,18 @@ pub(crate) fn refusals(policies: &PolicySet, request: &Request, demand: &Demand)
         reasons.extend(inner.purposes.refusal(purpose, &request.chain, &inner.directory));
     }
     reasons
+}
+
+/// Why the token that the caller shows does not cover the request.
+fn uncovered(unmet: &Unmet<'_>) -> Reason {
+    let caveat = unmet.caveat.map_or_else(|| "it has no blocks".to_owned(), ToString::to_string);
+    Reason {
+        kind: ReasonKind::NotPermitted,
+        rule: RuleRef::builtin("cordon:capability"),
+        principal: None,
+        message: format!("block {} of the capability token does not cover it: {caveat}", unmet.block).into(),
+        remedy: Some("show a token that covers it; whoever passed this one on narrowed it".into()),
+    }
 }
 
 fn finish(policies: &PolicySet, mut reasons: Vec<Reason>, mut obligations: Vec<Obligation>) -> Judgement {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cordon_core::{Facts, Request, Timestamp};
+use cordon_core::{Capability, Facts, Request, Timestamp};
 
 use crate::PolicySet;
 use crate::decide::{Assessment, asked, assess, refusals};
@@ -21,6 +21,10 @@ pub fn could_allow(policies: &PolicySet, request: &Request, facts: &Facts, now: 
     }
     let mut request = request.clone();
     request.context.args.clear();
+    let covered = |token: &Capability| token.unmet_by_any(&request, facts, now).is_none();
+    if !facts.capability.as_ref().is_none_or(covered) {
+        return false;
+    }
     let scopes = asked(policies, &request, facts, now, |asked| asked.scopes());
     let assessment = assess(policies, &request, facts, now);
     let could = |scopes: Vec<_>| Ok(could_allow_some(&assessment?, &scopes, policies, &request, facts));

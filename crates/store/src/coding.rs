@@ -1,10 +1,11 @@
 //! Sessions and approvals as deterministic CBOR, before they are sealed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cordon_core::cbor::{Cbor, CborError};
 use cordon_core::{
-    ApprovalId, Chain, Digest, Encode, ObligationKind, Record, SessionId, ShapeError, Timestamp,
+    ApprovalId, Capability, Chain, Digest, Encode, ObligationKind, Record, SessionId, ShapeError, Timestamp,
 };
 use cordon_guard::Opening;
 use cordon_guard::ports::Shown;
@@ -37,16 +38,17 @@ pub(crate) fn encode_opening(opening: &Opening) -> Vec<u8> {
         Cbor::Array(supported),
         optional(&opening.key),
         opening.expires.as_micros().into(),
+        opening.capability.as_deref().map_or(Cbor::Null, Encode::to_cbor),
     ])
     .encode()
 }
 
 pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
     let cbor = Cbor::decode(bytes)?;
-    let Some([chain, tenant, purpose, project, workflow, task, model, supported, key, expires]) =
+    let Some([chain, tenant, purpose, project, workflow, task, model, supported, key, expires, capability]) =
         cbor.as_array()
     else {
-        return Err(ShapeError("a session of ten parts").into());
+        return Err(ShapeError("a session of eleven parts").into());
     };
     let known = |name: &str| ObligationKind::NAMES.iter().copied().find(|known| *known == name);
     Ok(Opening {
@@ -60,6 +62,10 @@ pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
         supported: texts(supported)?.iter().filter_map(|name| known(name)).collect(),
         key: optional_text(key)?,
         expires: timestamp(expires)?,
+        capability: match capability {
+            Cbor::Null => None,
+            shown => Some(Arc::new(Capability::from_cbor(shown)?)),
+        },
     })
 }
 

@@ -351,6 +351,7 @@ mod tests {
                 )
                 .unwrap(),
                 tenant: "default".into(),
+                capability: None,
                 purpose: Some("CANARY-purpose".into()),
                 project: None,
                 workflow: None,

@@ -8,7 +8,7 @@ use super::{Config, Dependency, DependencyUse, Finding, Package, Tree};
 /// The layers, lowest first. A crate may name only crates of lower layers.
 const LAYERS: [&[&str]; 5] = [
     &["cordon-core"],
-    &["cordon-pdp", "cordon-inspect", "cordon-ledger", "cordon-workflow", "cordon-wire"],
+    &["cordon-pdp", "cordon-inspect", "cordon-ledger", "cordon-workflow", "cordon-wire", "cordon-capability"],
     &["cordon-guard"],
     &["cordon-gateway", "cordon-sandbox", "cordon-models", "cordon-memory", "cordon-control", "cordon-store"],
     &["cordon"],
@@ -19,8 +19,15 @@ const TESTKIT: &str = "cordon-testkit";
 const XTASK: &str = "xtask";
 
 /// Crates without I/O, clock, randomness, async: their direct dependencies are listed one by one.
-pub(super) const PURE: [&str; 6] =
-    ["cordon-core", "cordon-pdp", "cordon-inspect", "cordon-ledger", "cordon-workflow", "cordon-wire"];
+pub(super) const PURE: [&str; 7] = [
+    "cordon-core",
+    "cordon-pdp",
+    "cordon-inspect",
+    "cordon-ledger",
+    "cordon-workflow",
+    "cordon-wire",
+    "cordon-capability",
+];
 
 pub(super) fn check(tree: &Tree, config: &Config) -> Vec<Finding> {
     let own: BTreeSet<&str> = tree.packages.iter().map(|package| package.name.as_str()).collect();

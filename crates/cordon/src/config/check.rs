@@ -494,6 +494,40 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_has_one_set_of_rules_and_each_of_them_is_checked() {
+        let with = |rules: &str| {
+            format!("[auth.oauth]\nissuer='https://login.example'\njwks_file='k.json'\n{rules}")
+        };
+        let second = "[[auth.issuer]]\nissuer='https://login.example'\njwks_file='k.json'";
+        check(&with(""), "ok");
+        check(&with("types=['jwt']\nalgorithms=['ES256']\nleeway_s=60\nage_max_s=600\none_time=true"), "ok");
+        check(&with("types=['JWT']"), "4:7: `types` are media types");
+        check(&with("types=[]"), "4:7: `types` are media types");
+        check(&with("algorithms=['HS256']"), "4:12: `algorithms` are some of");
+        check(&with("algorithms=['none']"), "4:12: `algorithms` are some of");
+        check(&with("leeway_s=61"), "4:10: 61 is not between 0 and 60 seconds");
+        check(&with(&second.replace("login", "other")), "ok");
+        check(&with(second), "5:8: two sets of rules are for the issuer");
+        let attribute = |rule: &str| with(&format!("[auth.oauth.attributes]\n{rule}"));
+        check(&attribute("groups={claim='/groups',of='user',max_age_s=60,since='/auth_time'}"), "ok");
+        check(&attribute("groups={claim='groups'}"), "5:8: `groups` is not a JSON Pointer");
+        check(&attribute("groups={claim='/groups',of='owner'}"), "`of` is `owner`");
+        check(&attribute("id={claim='/groups'}"), "`id` is not an attribute that claims may set");
+        check(&attribute("groups={claim='/groups',since='/iat'}"), "`max_age_s` says how old it may be");
+    }
+
+    #[test]
+    fn client_certificates_need_tls_and_a_trust_domain() {
+        let tls = "[serve]\ntls={cert='c.pem',key='k.pem'}\n[auth.spiffe]\nca='ca.pem'\n";
+        check(&format!("{tls}trust_domain='prod.example'"), "ok");
+        check(
+            &format!("{tls}trust_domain='spiffe://prod.example'"),
+            "5:14: `spiffe://prod.example` is not a trust",
+        );
+        check("[auth.spiffe]\nca='ca.pem'\ntrust_domain='prod.example'", "2:4: client certificates need");
+    }
+
+    #[test]
     fn numbers_and_addresses_are_bounded() {
         check("[serve]\nlisten = 'localhost'", "2:10: `localhost` is not an address and port");
         check("[approvals]\nexpires_s = 0", "2:13: 0 is not between 1 and 2592000 seconds");

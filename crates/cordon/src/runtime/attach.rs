@@ -277,5 +277,6 @@ pub(crate) fn local_caller(config: &Config, agent: &str) -> Result<Caller, Strin
         chain: chain.map_err(|error| error.to_string())?,
         tenant: identity.tenant.clone(),
         scopes: BTreeSet::new(),
+        capability: None,
     })
 }

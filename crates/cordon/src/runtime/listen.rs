@@ -22,7 +22,7 @@ use cordon_gateway::{Answer, session};
 use cordon_store::system::SystemRandom;
 use cordon_store::tokens::TokenRole;
 use cordon_wire::mcp::http::{Authority, Hosts, Origins};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
@@ -40,6 +40,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::attach::{self, ATTACH_PATH, door_limits, local_caller, upstream_options};
+use super::capabilities::{self, Shown};
 use super::console::{self, Console};
 use super::owner::Owner;
 use super::serve::{Busy, told};
@@ -134,6 +135,12 @@ impl Service {
                     return Refusal::unauthenticated().into_response();
                 };
                 self.known(request, caller, "console".into()).await
+            }
+            Via::Network(peer) if request.headers().contains_key(capabilities::TOKEN) => {
+                match self.with_capability(request, peer.as_deref()).await {
+                    Ok(response) => response,
+                    Err(refusal) => refusal.into_response(),
+                }
             }
             Via::Network(peer) => match self.caller(&request, peer.as_deref()).await {
                 Ok(caller) => {
@@ -233,6 +240,39 @@ impl Service {
         listen.ip().is_loopback() && self.owner.config.server(name).is_some_and(|server| server.open_loopback)
     }
 
+    /// Answers a request with a capability token: by itself it says who calls, beside a credential it
+    /// narrows what that may do.
+    async fn with_capability(
+        &self,
+        request: Request<Incoming>,
+        peer: Option<&Peer>,
+    ) -> Result<Response<Body>, Refusal> {
+        let refuse = |message: &str| Refusal::new(StatusCode::FORBIDDEN, "capability", message);
+        if !request.uri().path().starts_with("/mcp") {
+            return Err(refuse("capability tokens count at /mcp"));
+        }
+        let shown = Shown::read(request.headers())?.ok_or_else(|| refuse("there is no token"))?;
+        let guard = &self.owner.guard;
+        let policies = guard.policies();
+        let known = self.auth.authenticate(request.headers(), peer, &policies.set, guard.now()).await;
+        let authenticated = match known {
+            Ok(caller) => Some(caller),
+            Err(AuthError::Missing) => None,
+            Err(error) => {
+                return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated", error.to_string()));
+            }
+        };
+        let (parts, body) = request.into_parts();
+        let bytes_max = self.owner.config.limits.message_bytes_max as usize;
+        let body = match timeout(BODY_PATIENCE, Limited::new(body, bytes_max).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            _ => return Err(refuse("the body could not be read")),
+        };
+        let caller = shown.caller(guard, authenticated, &parts, &body)?;
+        let request = Request::from_parts(parts, Full::new(body));
+        Ok(self.mcp.handle(request, caller).await.map(Body::new))
+    }
+
     /// Answers a caller that is known.
     async fn known(
         &self,
@@ -260,6 +300,14 @@ impl Service {
                     Err(answer) => answer,
                 };
                 json(answer.status, answer.body)
+            }
+            (&Method::POST, path @ (capabilities::PATH | capabilities::REVOKE_PATH)) => {
+                let guard = &self.owner.guard;
+                let answered = match path {
+                    capabilities::PATH => capabilities::grant(guard, caller, &name, request).await,
+                    _ => capabilities::revoke(guard, &caller, &name, request).await,
+                };
+                answered.unwrap_or_else(|refusal| refusal.into_response())
             }
             (_, path) if path.starts_with("/v1/") => {
                 request.extensions_mut().insert(Caller { role, name });
@@ -576,7 +624,7 @@ fn text(status: StatusCode, body: String) -> Response<Body> {
     (status, [(CONTENT_TYPE, kind)], body).into_response()
 }
 
-fn json(status: u16, body: String) -> Response<Body> {
+pub(super) fn json(status: u16, body: String) -> Response<Body> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }

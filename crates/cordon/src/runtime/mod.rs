@@ -7,6 +7,7 @@
 pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod bundle;
+mod capabilities;
 pub(crate) mod console;
 pub(crate) mod definitions;
 pub(crate) mod enforcer;

@@ -10,6 +10,7 @@
 )]
 
 mod bundle;
+mod capabilities;
 mod contain;
 mod corpus;
 mod demo;

@@ -218,6 +218,7 @@ impl OAuth {
             chain,
             tenant: self.options.tenant.clone(),
             scopes: claims.scopes()?.into_iter().map(Box::from).collect(),
+            capability: None,
         })
     }
 

@@ -119,6 +119,7 @@ pub(super) fn read(
         model,
         supported: supported(body)?,
         key: None,
+        capability: caller.capability.clone(),
         expires: now.plus(lasts),
     };
     Ok(Opened { opening, tools })

@@ -89,7 +89,7 @@ fn caller(role: CallerRole, agent: &str) -> Caller {
     let user = |id: &str| Some(Principal::new(PrincipalKind::User, id));
     let chain =
         Chain::new(user("owner"), Some(Principal::new(PrincipalKind::Agent, agent)), user("bob")).unwrap();
-    Caller { role, chain, tenant: "default".into(), scopes: BTreeSet::new() }
+    Caller { role, chain, tenant: "default".into(), scopes: BTreeSet::new(), capability: None }
 }
 
 fn pep() -> Caller {

@@ -94,7 +94,13 @@ pub(crate) fn caller(owner: &str, agent: &str) -> Caller {
     let owner = Principal::new(PrincipalKind::User, owner);
     let agent = Principal::new(PrincipalKind::Agent, agent);
     let chain = Chain::new(Some(owner.clone()), Some(agent), Some(owner)).unwrap();
-    Caller { role: CallerRole::Agent, chain, tenant: "default".into(), scopes: BTreeSet::new() }
+    Caller {
+        role: CallerRole::Agent,
+        chain,
+        tenant: "default".into(),
+        scopes: BTreeSet::new(),
+        capability: None,
+    }
 }
 
 /// The fixture server as a program; built with the tests (`cargo test -p cordon-gateway`).

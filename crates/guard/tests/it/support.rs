@@ -86,6 +86,7 @@ pub(crate) fn opening(agent: &str, ports: &TestPorts) -> Opening {
         model: Record::new(),
         supported: BTreeSet::from(["log"]),
         key: None,
+        capability: None,
         expires: ports.clock.now().plus(Duration::from_secs(3_600)),
     }
 }

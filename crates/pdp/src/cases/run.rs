@@ -135,6 +135,7 @@ impl Case {
             supported: self.supported.clone().unwrap_or_else(all),
             kills: Vec::new(),
             region: self.region.clone(),
+            capability: None,
         }
     }
 

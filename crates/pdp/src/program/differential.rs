@@ -546,6 +546,8 @@ fn facts(dice: &mut Dice) -> Facts {
         supported: ObligationKind::NAMES.iter().copied().filter(|_| !dice.one_in(8)).collect(),
         region: dice.one_in(2).then(|| "eu".into()),
         kills: Vec::new(),
+        // A token is no rule: it is looked at beside the engines.
+        capability: None,
     }
 }
 

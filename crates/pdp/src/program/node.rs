@@ -169,8 +169,7 @@ impl Nodes {
         let own = matches!(
             node,
             Node::Var(Var::Principal) | Node::Member(Member::Role) | Node::HasMember(Member::Role, _)
-        )
-            || node.children().into_iter().any(|child| self.is_own(child));
+        ) || node.children().into_iter().any(|child| self.is_own(child));
         self.entries.push(Entry { node: node.clone(), own, memo: NO_MEMO, uses: 1 });
         self.known.insert(node, id);
         id
