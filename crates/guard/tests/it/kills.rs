@@ -260,7 +260,8 @@ fn no_call_begins_after_a_switch_was_turned() {
                         // The effect: it happens before the kill says that nothing leaves any more.
                         let late = returned.load(Ordering::SeqCst);
                         pending.departed();
-                        if late { &after } else { &before }.fetch_add(1, Ordering::SeqCst);
+                        let count = if late { after } else { before };
+                        count.fetch_add(1, Ordering::SeqCst);
                     }
                 }
             });
