@@ -184,10 +184,15 @@ impl<T: Read + Write> Tpm<T> {
         code: u32,
         body: &[u8],
     ) -> Result<Vec<u8>, TpmError> {
+        let bytes = u32::try_from(body.len().saturating_add(10)).map_err(|_| TpmError::Malformed(doing))?;
+        let mut message = tag.to_be_bytes().to_vec();
+        message.extend_from_slice(&bytes.to_be_bytes());
+        message.extend_from_slice(&code.to_be_bytes());
+        message.extend_from_slice(body);
         let mut tries = 0u32;
         loop {
             tries = tries.saturating_add(1);
-            match self.command_once(doing, tag, code, body) {
+            match self.exchange(doing, &message) {
                 Err(TpmError::Refused { code: YIELDED | TESTING | RETRY, .. }) if tries < TRIES_MAX => {
                     std::thread::sleep(PAUSE);
                 }
@@ -196,20 +201,9 @@ impl<T: Read + Write> Tpm<T> {
         }
     }
 
-    fn command_once(
-        &mut self,
-        doing: &'static str,
-        tag: u16,
-        code: u32,
-        body: &[u8],
-    ) -> Result<Vec<u8>, TpmError> {
-        let bytes = u32::try_from(body.len().saturating_add(10)).map_err(|_| TpmError::Malformed(doing))?;
-        let mut message = tag.to_be_bytes().to_vec();
-        message.extend_from_slice(&bytes.to_be_bytes());
-        message.extend_from_slice(&code.to_be_bytes());
-        message.extend_from_slice(body);
+    fn exchange(&mut self, doing: &'static str, message: &[u8]) -> Result<Vec<u8>, TpmError> {
         // The device takes a command in one write and gives its response in one read.
-        self.0.write_all(&message)?;
+        self.0.write_all(message)?;
         let mut response = vec![0; RESPONSE_BYTES_MAX];
         let mut have = 0usize;
         loop {
