@@ -120,14 +120,16 @@ fn a_terminated_session_never_runs_again_not_even_what_was_approved() {
     world.check("bank/read", "denied cordon:session");
 }
 
+/// The session that is found again under its caller's and server's name.
+fn keyed(world: &World) -> std::sync::Arc<cordon_guard::Session> {
+    let mut opening = opening("bot", &world.ports);
+    opening.key = Some("mcp/bank".into());
+    now(world.guard.open(opening)).unwrap()
+}
+
 #[test]
 fn a_posture_survives_a_restart_and_the_end_of_its_session() {
     let world = World::new(PERMIT_ALL, "");
-    let keyed = |world: &World| {
-        let mut opening = opening("bot", &world.ports);
-        opening.key = Some("mcp/bank".into());
-        now(world.guard.open(opening)).unwrap()
-    };
     let world = World { session: keyed(&world), ..world };
     contain(&world, &take(&["money.move"]));
     let world = World { guard: restarted(&world), ..world };
@@ -148,11 +150,6 @@ fn a_posture_survives_a_restart_and_the_end_of_its_session() {
 #[test]
 fn a_clock_gives_nothing_back() {
     let world = World::new(PERMIT_ALL, "");
-    let keyed = |world: &World| {
-        let mut opening = opening("bot", &world.ports);
-        opening.key = Some("mcp/bank".into());
-        now(world.guard.open(opening)).unwrap()
-    };
     let world = World { session: keyed(&world), ..world };
     contain(&world, &Posture::of_state(PostureState::Terminated));
     let began = world.guard.now();
