@@ -183,7 +183,10 @@ fn caveats(node: &Node) -> Result<Vec<Caveat>, Refusal> {
         caveats.push(Caveat::Calls(u64::try_from(most).map_err(|_| malformed("`calls` is 0 or more"))?));
     }
     if let Some(arguments) = node.get("arguments") {
-        for argument in arguments.items() {
+        let json::Kind::Array(arguments) = arguments.kind() else {
+            return Err(malformed("`arguments` is a list of bounds"));
+        };
+        for argument in arguments {
             members(argument, &["at", "one_of", "prefix", "at_least", "at_most"])?;
             let at = text(argument, "at")?.filter(|at| at.starts_with('/'));
             let at =
@@ -194,7 +197,11 @@ fn caveats(node: &Node) -> Result<Vec<Caveat>, Refusal> {
                 number(argument, "at_least")?.map(Bound::AtLeast),
                 number(argument, "at_most")?.map(Bound::AtMost),
             ];
+            let before = caveats.len();
             caveats.extend(bounds.into_iter().flatten().map(|bound| Caveat::Argument(at.into(), bound)));
+            if caveats.len() == before {
+                return Err(malformed("an argument has `one_of`, `prefix`, `at_least` or `at_most`"));
+            }
         }
     }
     Ok(caveats)

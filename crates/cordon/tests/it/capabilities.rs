@@ -134,6 +134,8 @@ fn a_token_opens_no_other_door_and_does_not_outlive_its_run() {
         json!({"expires_s": 0}),
         json!({"expires_s": 90_000}),
         json!({"arguments": [{"at": "amount", "at_most": 1}]}),
+        json!({"arguments": {"at": "/amount", "at_most": 1}}),
+        json!({"arguments": [{"at": "/amount"}]}),
     ] {
         let mut request = json!({"holder": key(1).verifying_key().to_string(), "expires_s": 600});
         request.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
