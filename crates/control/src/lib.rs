@@ -11,7 +11,7 @@ mod caller;
 mod client;
 mod node;
 
-pub use api::{Api, OPENAPI, Refusal, Route};
+pub use api::{Api, OPENAPI, Refusal, Route, strict};
 pub use caller::{Caller, CallerRole};
 pub use client::{Client, ClientError};
 pub use node::{Answered, DecisionEvent, Event, Node, NodeFuture, ReasonEvent};

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use cordon_core::ApprovalId;
-use cordon_core::json::parse;
 
+use super::body::strict;
 use super::{Refusal, Shared};
 use crate::view::{AnsweredView, ApprovalView, BallotView};
 
@@ -39,10 +39,4 @@ pub(super) async fn answer(
 
 fn approval_id(text: &str) -> Result<ApprovalId, Refusal> {
     text.parse().map_err(|error: cordon_core::InvalidId| Refusal::malformed(error.to_string()))
-}
-
-/// Reads a body with the strict reader first: a name that occurs twice has no meaning.
-pub(super) fn strict<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    parse(body, &cordon_core::Limits::DEFAULT).map_err(|error| Refusal::malformed(error.to_string()))?;
-    serde_json::from_slice(body).map_err(|error| Refusal::malformed(error.to_string()))
 }

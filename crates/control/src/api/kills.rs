@@ -9,7 +9,7 @@ use cordon_core::KillId;
 use cordon_guard::Guard;
 use cordon_workflow::LiftOf;
 
-use super::approvals::strict;
+use super::body::strict;
 use super::{Refusal, Shared, Who};
 use crate::view::{
     KillBundleView, KillOrderView, KillView, KillsLoadedView, LiftView, LiftedView, NarrowedView,

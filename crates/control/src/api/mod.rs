@@ -1,6 +1,7 @@
 //! The routes under `/v1`, each with the least role that may call it.
 
 mod approvals;
+mod body;
 mod events;
 mod kills;
 mod node;
@@ -17,6 +18,7 @@ use axum::{Extension, Router};
 
 use crate::{Caller, CallerRole, Node};
 
+pub use body::strict;
 pub use refusal::Refusal;
 
 /// The API description (OpenAPI 3.1), as served at `/v1/openapi.json`.

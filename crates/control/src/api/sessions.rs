@@ -6,7 +6,7 @@ use axum::{Extension, Json};
 use cordon_core::{Posture, PostureState, SessionId};
 use cordon_workflow::LiftOf;
 
-use super::approvals::strict;
+use super::body::strict;
 use super::kills::departed;
 use super::{Refusal, Shared, Who};
 use crate::view::{ClosedView, ContainView, LiftView, LiftedView, NarrowedView, PostureView, SessionView};

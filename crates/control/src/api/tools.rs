@@ -9,7 +9,7 @@ use cordon_core::{ActionName, Digest, InvalidDigest, InvalidName};
 use cordon_guard::{GuardError, Tool};
 use serde::Deserialize;
 
-use super::approvals::strict;
+use super::body::strict;
 use super::{Refusal, Shared, Who};
 use crate::Node;
 use crate::view::{EntryView, ToolApproval, ToolDefinition, ToolShown, ToolView};

@@ -191,9 +191,12 @@ impl Service {
             once: String,
         }
         let body = timeout(HEAD_PATIENCE, Limited::new(request.into_body(), 1_024).collect()).await;
-        let Some(Enter { once }) = body.ok().and_then(Result::ok).and_then(|body| strict(&body.to_bytes()))
-        else {
+        let Ok(Ok(body)) = body else {
             return Refusal::malformed("expected {\"once\": …}").into_response();
+        };
+        let once = match cordon_control::strict(&body.to_bytes()) {
+            Ok(Enter { once }) => once,
+            Err(refusal) => return refusal.into_response(),
         };
         match self.owner.console.enter(&once, self.owner.guard.now(), &SystemRandom) {
             Some(seat) => json(
@@ -375,12 +378,6 @@ fn page((kind, text): (&'static str, &'static str)) -> Response<Body> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// A JSON body in which no name occurs twice.
-fn strict<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
-    cordon_core::json::parse(body, &cordon_core::Limits::DEFAULT).ok()?;
-    serde_json::from_slice(body).ok()
 }
 
 /// Serves the socket until told to stop.
