@@ -111,6 +111,7 @@ impl Caller {
             workflow: None,
             task: None,
             model: Record::new(),
+            tools: None,
             supported: SUPPORTED.iter().copied().collect(),
             capability: self.capability.clone(),
             key: Some(format!("mcp|{}:{server}|{}", server.len(), self.key()).into()),

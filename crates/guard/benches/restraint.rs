@@ -88,6 +88,7 @@ impl Node {
             workflow: None,
             task: None,
             model: Record::new(),
+            tools: None,
             supported: BTreeSet::new(),
             key: None,
             capability: None,

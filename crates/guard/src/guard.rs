@@ -327,6 +327,12 @@ impl Guard {
 
     /// The session with this identifier.
     pub fn session(&self, id: SessionId) -> Result<Session, GuardError> {
+        // Those that are open are known here; each call of an enforcement point asks.
+        let sessions = self.shared.sessions.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(live) = sessions.get(&id) {
+            return Ok(Session::clone(&live.session));
+        }
+        drop(sessions);
         self.shared.store.session(id)?.ok_or(GuardError::UnknownSession(id))
     }
 

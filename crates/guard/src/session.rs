@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cordon_core::{Capability, Chain, Record, SessionId, Timestamp};
+use cordon_core::{ActionName, Capability, Chain, Record, SessionId, Timestamp};
 
 /// What a session is opened with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Opening {
     pub task: Option<Box<str>>,
     /// The model: `provider`, `name`, `version`.
     pub model: Record,
+    /// The tools that may be named in it; none when it is not limited to any.
+    pub tools: Option<BTreeSet<ActionName>>,
     /// The obligations that the enforcement point can carry out.
     pub supported: BTreeSet<&'static str>,
     /// A name under which the same session is found again, such as agent and server entry.

@@ -39,17 +39,23 @@ pub(crate) fn encode_opening(opening: &Opening) -> Vec<u8> {
         optional(&opening.key),
         opening.expires.as_micros().into(),
         opening.capability.as_deref().map_or(Cbor::Null, Encode::to_cbor),
+        opening
+            .tools
+            .as_ref()
+            .map_or(Cbor::Null, |tools| Cbor::Array(tools.iter().map(|tool| tool.as_str().into()).collect())),
     ])
     .encode()
 }
 
 pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
     let cbor = Cbor::decode(bytes)?;
-    let Some([chain, tenant, purpose, project, workflow, task, model, supported, key, expires, capability]) =
-        cbor.as_array()
-    else {
-        return Err(ShapeError("a session of eleven parts").into());
+    let Some([chain, tenant, purpose, project, workflow, task, model, rest @ ..]) = cbor.as_array() else {
+        return Err(ShapeError("a session of twelve parts").into());
     };
+    let [supported, key, expires, capability, tools] = rest else {
+        return Err(ShapeError("a session of twelve parts").into());
+    };
+    let tool = |name: &str| name.parse().map_err(|_| ShapeError("the name of a tool"));
     let known = |name: &str| ObligationKind::NAMES.iter().copied().find(|known| *known == name);
     Ok(Opening {
         chain: Chain::from_cbor(chain)?,
@@ -65,6 +71,10 @@ pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
         capability: match capability {
             Cbor::Null => None,
             shown => Some(Arc::new(Capability::from_cbor(shown)?)),
+        },
+        tools: match tools {
+            Cbor::Null => None,
+            named => Some(texts(named)?.iter().map(|name| tool(name)).collect::<Result<_, _>>()?),
         },
     })
 }

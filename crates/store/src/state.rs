@@ -357,6 +357,7 @@ mod tests {
                 workflow: None,
                 task: None,
                 model: Record::new(),
+                tools: Some(["crm/find".parse().unwrap()].into()),
                 supported: BTreeSet::from(["log"]),
                 key: Some("CANARY-key".into()),
                 expires: Timestamp::from_micros(1_000_000),

@@ -202,17 +202,20 @@ impl Reading<'_> {
     }
 }
 
-pub(crate) fn supported(node: Option<&Node>) -> Result<Option<BTreeSet<&'static str>>> {
+fn supported(node: Option<&Node>) -> Result<Option<BTreeSet<&'static str>>> {
     let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(None) };
-    let Kind::Array(items) = node.kind() else {
-        return wrong("context.supported_obligations", "an array of obligation types");
-    };
+    let known = obligation_types(node).map(Some);
+    known.map_or_else(|| wrong("context.supported_obligations", "an array of known obligation types"), Ok)
+}
+
+/// The obligation types that an array names; nothing if it is no array or names one that is not known.
+pub(crate) fn obligation_types(node: &Node) -> Option<BTreeSet<&'static str>> {
+    let Kind::Array(items) = node.kind() else { return None };
     let known = |item: &Node| {
         let name = item.as_text()?;
         ObligationKind::NAMES.iter().copied().find(|known| *known == name)
     };
-    let all: Option<BTreeSet<_>> = items.iter().map(known).collect();
-    all.map_or_else(|| wrong("context.supported_obligations", "known obligation types"), |all| Ok(Some(all)))
+    items.iter().map(known).collect()
 }
 
 fn object<'n>(node: Option<&'n Node>, at: &str) -> Result<&'n Node> {

@@ -11,7 +11,7 @@ use cordon_ledger::{Level, Receipt};
 use hyper::Method;
 
 use super::call::{Called, Returned, call, result};
-use super::opening::{InvalidBody, Opened, read};
+use super::opening::{InvalidBody, read};
 use super::running::Running;
 use crate::authzen::reply::{entry, members};
 use crate::{Answer, Caller};
@@ -83,14 +83,10 @@ impl Endpoint {
     async fn open(&self, body: &[u8], caller: &Caller) -> Result<Answer, Answer> {
         let node = parse(body)?;
         let guard = &self.0.guard;
-        let Opened { mut opening, tools } =
-            read(&node, caller, &guard.policies().set, guard.now()).map_err(refused)?;
+        let mut opening = read(&node, caller, &guard.policies().set, guard.now()).map_err(refused)?;
         opening.key = Some(key(caller)?);
         let expires = opening.expires;
         let session = guard.open(opening).await.map_err(failed)?;
-        if let Some(tools) = tools {
-            self.0.running.limit(session.id, tools);
-        }
         let (id, expires) = (quote(&session.id.to_string()), quote(&expires.to_string()));
         Ok(Answer { status: 201, body: format!(r#"{{"session":{id},"expires":{expires}}}"#) })
     }
@@ -99,7 +95,7 @@ impl Endpoint {
     async fn call(&self, session: &Session, body: &[u8]) -> Result<Answer, Answer> {
         let node = parse(body)?;
         let Called { tool, arguments, confidence, trace } = call(&node).map_err(refused)?;
-        if !self.0.running.may_name(session.id, &tool) {
+        if session.opening.tools.as_ref().is_some_and(|tools| !tools.contains(&tool)) {
             let message = format!("the session was opened without the tool `{tool}`");
             return Err(Answer::error(422, "malformed", &message));
         }

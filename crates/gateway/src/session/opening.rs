@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use cordon_core::json::{Kind, Node};
-use cordon_core::{
-    ActionName, Chain, Duration, ObligationKind, Principal, PrincipalKind, Record, Timestamp, Value,
-};
+use cordon_core::{ActionName, Chain, Duration, Principal, PrincipalKind, Record, Timestamp, Value};
 use cordon_guard::Opening;
 use cordon_guard::policy::PolicySet;
 
+use crate::authzen::parse::obligation_types;
 use crate::{Caller, CallerRole, Mismatch};
 
 /// How long a session lasts if nothing is said, and at most.
@@ -71,14 +70,6 @@ pub enum InvalidBody {
     },
 }
 
-/// A session to be opened, and the tools that it is limited to.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) opening: Opening,
-    /// None: every tool that the bundle describes.
-    pub(super) tools: Option<BTreeSet<ActionName>>,
-}
-
 /// Reads the body of `POST /v1/sessions`. A `pep` credential names the principals and vouches for their
 /// attributes; any other speaks for itself alone.
 pub(super) fn read(
@@ -86,7 +77,7 @@ pub(super) fn read(
     caller: &Caller,
     policies: &PolicySet,
     now: Timestamp,
-) -> Result<Opened, InvalidBody> {
+) -> Result<Opening, InvalidBody> {
     known(body, MEMBERS)?;
     let chain = chain(body, caller)?;
     if let Some(tenant) = text(body, "tenant")?
@@ -108,8 +99,7 @@ pub(super) fn read(
             None => return malformed("expires_s", "a whole number of seconds from 1 to 86400"),
         },
     };
-    let tools = member(body, "tools").map(|tools| self::tools(tools, policies)).transpose()?;
-    let opening = Opening {
+    Ok(Opening {
         chain,
         tenant: caller.tenant.clone(),
         purpose: text(body, "purpose")?,
@@ -117,12 +107,12 @@ pub(super) fn read(
         workflow: text(body, "workflow")?,
         task: text(body, "task")?,
         model,
+        tools: member(body, "tools").map(|named| tools(named, policies)).transpose()?,
         supported: supported(body)?,
         key: None,
         capability: caller.capability.clone(),
         expires: now.plus(lasts),
-    };
-    Ok(Opened { opening, tools })
+    })
 }
 
 fn chain(body: &Node, caller: &Caller) -> Result<Chain, InvalidBody> {
@@ -182,15 +172,7 @@ fn tools(node: &Node, policies: &PolicySet) -> Result<BTreeSet<ActionName>, Inva
 fn supported(body: &Node) -> Result<BTreeSet<&'static str>, InvalidBody> {
     let expected = "an array of obligation types (spec/obligations.md)";
     let Some(node) = member(body, "supported_obligations") else { return Ok(BTreeSet::new()) };
-    if !matches!(node.kind(), Kind::Array(_)) {
-        return malformed("supported_obligations", expected);
-    }
-    let known = |item: &Node| {
-        let name = item.as_text()?;
-        ObligationKind::NAMES.iter().copied().find(|known| *known == name)
-    };
-    let all: Option<BTreeSet<_>> = node.items().iter().map(known).collect();
-    all.map_or_else(|| malformed("supported_obligations", expected), Ok)
+    obligation_types(node).map_or_else(|| malformed("supported_obligations", expected), Ok)
 }
 
 /// Refuses members that nobody reads: one that was meant to narrow would be lost.

@@ -1,9 +1,9 @@
 //! Calls that enforcement points run: what takes their results, until they come or are overdue.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use cordon_core::{ActionName, CallId, Duration, SessionId, Timestamp};
+use cordon_core::{CallId, Duration, SessionId, Timestamp};
 use cordon_guard::{Failure, Pending};
 
 /// Most calls that run at once; beyond it none is permitted.
@@ -11,14 +11,13 @@ const RUNNING_MAX: usize = 65_536;
 /// How often overdue calls are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// The calls that run and the tools that sessions are limited to.
+/// The calls that run.
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     calls: HashMap<CallId, Run>,
-    tools: HashMap<SessionId, BTreeSet<ActionName>>,
     swept: Timestamp,
 }
 
@@ -30,16 +29,6 @@ struct Run {
 }
 
 impl Running {
-    /// Limits a session to these tools.
-    pub(super) fn limit(&self, session: SessionId, tools: BTreeSet<ActionName>) {
-        self.lock().tools.insert(session, tools);
-    }
-
-    /// Whether a session may name this tool.
-    pub(super) fn may_name(&self, session: SessionId, tool: &ActionName) -> bool {
-        self.lock().tools.get(&session).is_none_or(|tools| tools.contains(tool))
-    }
-
     /// Whether one more call may run; those that are overdue are given up first.
     pub(super) fn has_room(&self, now: Timestamp) -> bool {
         let mut inner = self.lock();
@@ -68,7 +57,6 @@ impl Running {
     /// Gives up what a session that ended still runs.
     pub(super) fn forget(&self, session: SessionId) {
         let mut inner = self.lock();
-        inner.tools.remove(&session);
         let ended = inner.calls.extract_if(|_, run| run.session == session).map(|(_, run)| run.pending);
         ended.for_each(|pending| pending.failed(Failure::Cancelled));
     }

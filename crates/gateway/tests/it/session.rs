@@ -200,6 +200,9 @@ async fn an_ended_session_permits_nothing_and_its_tools_are_those_it_named() {
     body["tools"] = json!(["bank/read"]);
     let session = api.open(&pep(), body).await;
     assert_eq!(api.call(&pep(), &session, "bank/person", json!({})).await.0, 422);
+    // The limit belongs to the session: it does not end with the process that opened it.
+    let api = Api { endpoint: Endpoint::new(api.world.guard.clone()), ..api };
+    assert_eq!(api.call(&pep(), &session, "bank/person", json!({})).await.0, 422);
     let (_, told) = api.call(&pep(), &session, "bank/read", json!({})).await;
     let path = format!("/v1/sessions/{session}");
     assert_eq!(api.send(&caller(CallerRole::Agent, "a"), Method::DELETE, &path, "").await.0, 404);

@@ -84,6 +84,7 @@ pub(crate) fn opening(agent: &str, ports: &TestPorts) -> Opening {
         workflow: None,
         task: None,
         model: Record::new(),
+        tools: None,
         supported: BTreeSet::from(["log"]),
         key: None,
         capability: None,
