@@ -22,6 +22,7 @@ use crate::observe::{Inner, Pending, ResultTerms};
 use crate::permit::{Judged, Permit};
 use crate::ports::{Draw, Shown, StoreDown};
 use crate::record::{self, Decided};
+use crate::shadow;
 use crate::throttle::Exceeded;
 use crate::tools::Tool;
 
@@ -44,6 +45,8 @@ struct Asked<'a> {
     arguments: Option<&'a Node>,
     tool: Option<Arc<Tool>>,
     limits: CallLimits,
+    /// What the shadow policies would have said; never looked at here.
+    shadow: Option<Judgement>,
 }
 
 /// One attempt on its way to an outcome.
@@ -77,12 +80,14 @@ impl Guard {
         let tool = self.tool_of(&attempt, &policies);
         let (mut asked, unfit) = gather(self, &attempt, &live, &policies, tool, calls, now);
         asked.facts.kills = self.shared.kills.covering(&asked.request);
-        let case = Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now, narrowings };
+        let mut case =
+            Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now, narrowings };
         if let Some(reason) = unfit {
             return Outcome::Denied(self.refuse(&case, reason));
         }
         let judgement = cordon_pdp::decide(&policies.set, &case.asked.request, &case.asked.facts, now);
         self.contain_as_judged(&live, id, &judgement);
+        case.asked.shadow = shadow::judge(&self.shared, &case.asked.request, &case.asked.facts, now);
         match judgement.verdict {
             Verdict::Deny => Outcome::Denied(self.deny(&case, judgement)),
             Verdict::Ask => self.ask(case, judgement, call).await,
@@ -289,8 +294,9 @@ impl Guard {
 
 impl Case<'_> {
     fn decided<'c>(&'c self, judgement: &'c Judgement) -> Decided<'c> {
-        let Asked { request, facts, arguments, .. } = &self.asked;
-        let asked = record::Asked { request, facts, arguments: *arguments, now: self.now };
+        let Asked { request, facts, arguments, shadow, .. } = &self.asked;
+        let asked =
+            record::Asked { request, facts, arguments: *arguments, now: self.now, shadow: shadow.as_ref() };
         Decided { call: self.id, attempt: self.attempt, asked, judgement }
     }
 }
@@ -367,7 +373,7 @@ fn gather<'a>(
         unfit = policies.set.needs_user(&action);
     }
     let request = Request { chain, action, resource, context };
-    (Asked { request, facts, arguments, tool, limits }, unfit)
+    (Asked { request, facts, arguments, tool, limits, shadow: None }, unfit)
 }
 
 /// The request and facts of an attempt whose arguments do not count; `None` when it is refused

@@ -9,6 +9,7 @@ use crate::attempt::Attempt;
 use crate::authorize::gather_visible;
 use crate::guard::{Guard, GuardError};
 use crate::record;
+use crate::shadow;
 
 /// A recorded judgement that hands out nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,9 @@ impl Guard {
         let kills = self.shared.kills.covering(request);
         let facts = cordon_core::Facts { supported, kills, ..cordon_core::Facts::default() };
         let judgement = cordon_pdp::decide(&policies.set, request, &facts, now);
-        let draft = record::evaluated(&self.shared, &policies, request, &facts, &judgement, now);
+        let shadow = shadow::judge(&self.shared, request, &facts, now);
+        let asked = record::Asked { request, facts: &facts, arguments: None, now, shadow: shadow.as_ref() };
+        let draft = record::evaluated(&self.shared, &policies, asked, &judgement);
         let receipt = self.shared.ledger.append(draft, Level::Durable).await?;
         Ok(Evaluated { judgement, receipt })
     }

@@ -22,6 +22,7 @@ use crate::kills::Kills;
 use crate::ports::{Clock, Draw, Ledger, LedgerDown, Random, Shown, Store, StoreDown};
 use crate::record::{self, AdminAct};
 use crate::restraint_records;
+use crate::shadow::ShadowPolicies;
 use crate::throttle::Throttle;
 use crate::tools::{Change, Described, ListedTool, Tool, Tools};
 use crate::watch::Watch;
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) policies: ArcSwap<ActivePolicies>,
+    pub(crate) shadow: ArcSwapOption<ShadowPolicies>,
     pub(crate) approvers: ArcSwap<Approvers>,
     pub(crate) tools: Tools,
     pub(crate) described: Described,
@@ -193,6 +195,7 @@ impl Guard {
                 ledger,
                 store,
                 policies: ArcSwap::from_pointee(policies),
+                shadow: ArcSwapOption::empty(),
                 approvers: ArcSwap::from_pointee(approvers),
                 tools: Tools::default(),
                 described: Described::default(),

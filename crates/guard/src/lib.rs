@@ -26,6 +26,7 @@ mod record;
 pub mod replay;
 mod restraint_records;
 mod session;
+mod shadow;
 mod throttle;
 mod tools;
 mod watch;
@@ -45,4 +46,5 @@ pub use observe::{Failure, Pending, Release, ResultKind, ResultSeen, ResultTerms
 pub use permit::Permit;
 pub use record::AdminAct;
 pub use session::{Opening, Session};
+pub use shadow::ShadowPolicies;
 pub use tools::{ListedTool, Quarantine, Tool};

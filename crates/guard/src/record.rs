@@ -10,7 +10,7 @@ use cordon_core::{
 };
 use cordon_ledger::{
     AbsentReason, AdminSubject, ApprovalStep, Draft, EnforcementDecision, ExecutionGraph, FieldId, Kind,
-    PolicyVersion, Receipt, RuleReason, SessionStep, SignatureState, Span,
+    PolicyVersion, Receipt, RuleReason, SessionStep, ShadowVerdict, SignatureState, Span,
 };
 use cordon_workflow::{Answer, Approval, Ballot, Progress, Terms};
 
@@ -44,6 +44,13 @@ pub enum AdminAct {
         stays: Digest,
         /// Why the other was refused.
         why: Box<str>,
+    },
+    /// Other policies, or none, are judged in the shadow of those in force.
+    Shadow {
+        /// The bundle before.
+        before: Option<Digest>,
+        /// The bundle after.
+        after: Option<Digest>,
     },
     /// The trusted keys changed.
     Keys {
@@ -96,6 +103,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) arguments: Option<&'a Node>,
     /// When they were asked; a judgement depends on it.
     pub(crate) now: Timestamp,
+    /// What the shadow policies would have said.
+    pub(crate) shadow: Option<&'a Judgement>,
 }
 
 /// One judged attempt.
@@ -176,12 +185,10 @@ pub(crate) fn denied(
 pub(crate) fn evaluated(
     shared: &Shared,
     policies: &ActivePolicies,
-    request: &Request,
-    facts: &Facts,
+    asked: Asked<'_>,
     judgement: &Judgement,
-    now: Timestamp,
 ) -> Draft {
-    let asked = Asked { request, facts, arguments: None, now };
+    let Asked { request, now, .. } = asked;
     let draft = Draft::new(shared.record_id(now), now, request.resource.tenant.clone(), Kind::Decision);
     judged(unobserved(draft), policies, asked, judgement, "answered")
         .with(FieldId::Span, Span { phase: "decide", id: None })
@@ -248,11 +255,15 @@ fn judged(
     judgement: &Judgement,
     enforced: &'static str,
 ) -> Draft {
-    let Asked { request, facts, now, .. } = asked;
+    let Asked { request, facts, now, shadow, .. } = asked;
     let classes = request.action.classes().iter().map(ToString::to_string);
     let markings = request.resource.markings.iter().map(|marking| marking.as_str().to_owned());
     let obligations = judgement.obligations.iter().map(|obligation| obligation.kind.name().to_owned());
     let messages = judgement.reasons.iter().map(|reason| reason.message.to_string());
+    let draft = match shadow {
+        Some(shadow) => draft.with(FieldId::Shadow, ShadowVerdict(shadow)),
+        None => draft,
+    };
     draft
         .with(FieldId::Action, request.action.name().as_str())
         .with(FieldId::Effect, request.action.effect().as_str())
@@ -446,6 +457,7 @@ pub(crate) fn admin(shared: &Shared, act: &AdminAct, author: &str) -> Draft {
             changed(draft(AdminSubject::Bundle, "refused"), Some(*stays), Some(*stays))
                 .with(FieldId::Detail, &**why)
         }
+        AdminAct::Shadow { before, after } => changed(draft(AdminSubject::Bundle, "shadow"), *before, *after),
         AdminAct::Keys { before, after } => changed(draft(AdminSubject::Key, "trust"), *before, *after),
         AdminAct::Config { before, after } => {
             changed(draft(AdminSubject::Config, "cordon.toml"), *before, Some(*after))

@@ -4,10 +4,11 @@
 //! the last three sealed (`spec/request.md`) and names the first by its digest, so that anybody who
 //! may open the record and has the bundle can see whether the judgement was the one that it says.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use cordon_core::cbor::Cbor;
-use cordon_core::{Digest, Encode, Facts, Judgement, ReasonKind, Request, ShapeError, Timestamp};
+use cordon_core::{Ambiguity, Digest, Encode, Facts, Judgement, ReasonKind, Request, ShapeError, Timestamp};
 use cordon_ledger::{FieldId, RuleReason};
 use cordon_pdp::PolicySet;
 
@@ -145,6 +146,31 @@ impl Recorded {
         cordon_pdp::decide(policies, &self.request, &self.facts, self.now)
     }
 
+    /// The recorded request and facts as they would be under other policies ([`under`]).
+    pub fn under<'r>(&'r self, policies: &PolicySet) -> (Cow<'r, Request>, Cow<'r, Facts>) {
+        under(policies, &self.request, &self.facts)
+    }
+
+    /// The first rule that made the recorded verdict so.
+    pub fn first_rule(&self) -> &str {
+        let rules = self.judgement.iter().find(|(part, _)| *part == Part::Rules);
+        let rules = rules.and_then(|(_, rules)| rules.as_array()).unwrap_or_default();
+        rules.first().and_then(Cbor::as_text).unwrap_or_default()
+    }
+
+    /// Whether `judgement` asks for the recorded obligations, whichever rules ask for them.
+    pub fn same_obligations(&self, judgement: &Judgement) -> bool {
+        let kinds = |due: Option<&Cbor>| {
+            let due = due.and_then(Cbor::as_array).unwrap_or_default();
+            due.iter().map(|due| (due.get(0).cloned(), due.get(1).cloned())).collect::<Vec<_>>()
+        };
+        let whole = self.judgement.iter().find(|(part, _)| *part == Part::Judgement);
+        match whole {
+            Some((_, whole)) => kinds(whole.get(2)) == kinds(judgement.to_cbor().get(2)),
+            None => !self.differences(judgement).iter().any(|found| found.part == Part::Obligations),
+        }
+    }
+
     /// The verdict as it was recorded: `allow`, `ask` or `deny`, or whatever else stands there.
     pub fn verdict(&self) -> &str {
         let verdict = self.judgement.iter().find(|(part, _)| *part == Part::Verdict);
@@ -161,6 +187,27 @@ impl Recorded {
         });
         differing.collect()
     }
+}
+
+/// A request and facts as they would be under other policies: an action's classes and effect, and
+/// whether anything is known of it, are what those policies say. Messages of the protocol itself
+/// (`mcp/…`) are what their door says, whatever the policies.
+pub fn under<'r>(
+    policies: &PolicySet,
+    request: &'r Request,
+    facts: &'r Facts,
+) -> (Cow<'r, Request>, Cow<'r, Facts>) {
+    let name = request.action.name();
+    let action = policies.action(name);
+    if name.server() == "mcp" || action == request.action {
+        return (Cow::Borrowed(request), Cow::Borrowed(facts));
+    }
+    let mut facts = facts.clone();
+    match action.is_declared() {
+        true => facts.ambiguous.remove(&Ambiguity::NoManifest),
+        false => facts.ambiguous.insert(Ambiguity::NoManifest),
+    };
+    (Cow::Owned(Request { action, ..request.clone() }), Cow::Owned(facts))
 }
 
 /// The sealed value from which a decision can be judged again (`spec/request.md`).

@@ -204,6 +204,9 @@ fields! {
     /// When the matter ends by itself, in microseconds since the Unix epoch.
     Expires = 83, "expires", Clear;
 
+    /// What a shadow bundle would have said: a [`crate::ShadowVerdict`].
+    Shadow = 92, "shadow", Clear;
+
     /// What an administrative change is about, such as the tool's name or the bundle's role.
     Subject = 96, "subject", Clear;
     /// Who made the change.

@@ -49,5 +49,6 @@ pub use tile::{
 };
 pub use tree::{Frontier, MemoryTree, Nodes, empty_root, leaf_hash, node_hash, root_of};
 pub use value::{
-    DataEdge, EnforcementDecision, ExecutionGraph, PolicyVersion, RuleReason, SignatureState, Span,
+    DataEdge, EnforcementDecision, ExecutionGraph, PolicyVersion, RuleReason, ShadowVerdict, SignatureState,
+    Span,
 };

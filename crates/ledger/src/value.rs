@@ -73,6 +73,21 @@ impl From<EnforcementDecision> for Cbor {
     }
 }
 
+/// What a shadow bundle would have said: `{1: digest, 2: verdict, 3: [rule ids]}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShadowVerdict<'j>(pub &'j Judgement);
+
+impl From<ShadowVerdict<'_>> for Cbor {
+    fn from(ShadowVerdict(judgement): ShadowVerdict<'_>) -> Self {
+        let rules = judgement.reasons.iter().map(|reason| (&*reason.rule.rule).into()).collect();
+        Self::map([
+            (1, Self::bytes(*judgement.bundle.as_bytes())),
+            (2, judgement.verdict.as_str().into()),
+            (3, Self::Array(rules)),
+        ])
+    }
+}
+
 /// A piece of data that flowed from one record into another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataEdge {

@@ -20,6 +20,7 @@ mod online;
 mod policy;
 mod progress;
 mod recorded;
+mod request_json;
 mod serve;
 mod session;
 mod tools;

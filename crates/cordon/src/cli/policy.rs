@@ -1,8 +1,12 @@
-//! `cordon policy`: everything about policies that needs no running owner.
+//! `cordon policy`: everything about policies; all but `reload` needs no running owner.
 
+mod backtest;
 mod build;
+mod changes;
 mod check;
 mod explain;
+mod reload;
+mod shadow;
 mod test;
 mod verify;
 
@@ -37,6 +41,12 @@ enum PolicyCommand {
     Verify(verify::VerifyArgs),
     /// Judge one request and show what every rule in scope said
     Explain(explain::ExplainArgs),
+    /// Judge recorded requests under another policy and show what would change
+    Backtest(backtest::BacktestArgs),
+    /// Count what the shadow bundle would have said otherwise
+    Shadow(shadow::ShadowArgs),
+    /// Let the running owner take the bundle as it lies there
+    Reload(reload::ReloadArgs),
 }
 
 /// Runs `cordon policy`.
@@ -47,6 +57,9 @@ pub(crate) fn run(args: PolicyArgs, global: &Global) -> Ended {
         PolicyCommand::Build(args) => build::run(&args, global),
         PolicyCommand::Verify(args) => verify::run(&args, global),
         PolicyCommand::Explain(args) => explain::run(&args, global),
+        PolicyCommand::Backtest(args) => backtest::run(&args, global),
+        PolicyCommand::Shadow(args) => shadow::run(&args, global),
+        PolicyCommand::Reload(args) => reload::run(&args, global),
     }
 }
 

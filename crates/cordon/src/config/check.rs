@@ -60,6 +60,7 @@ impl Checker<'_> {
             digest: Digest::of(self.text.as_bytes()),
             data: DataDir::at(self.path(raw.data.dir.as_deref().unwrap_or(".cordon"))),
             policy: raw.policy.path.map(|path| self.path(path.as_ref())),
+            shadow: raw.policy.shadow.map(|path| self.path(path.as_ref())),
             trust,
             approvers: self.approvers(raw.trust.approvers),
             login: login::name(),

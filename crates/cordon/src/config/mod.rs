@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) data: DataDir,
     /// The signed policy bundle: a directory or a tar.
     pub(crate) policy: Option<PathBuf>,
+    /// A signed bundle that is judged and recorded and never enforced.
+    pub(crate) shadow: Option<PathBuf>,
     /// Whose signatures count on bundles.
     pub(crate) trust: Trust,
     /// Whose signatures count on held calls.

@@ -31,6 +31,7 @@ pub(super) struct RawData {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawPolicy {
     pub(super) path: Option<Spanned<String>>,
+    pub(super) shadow: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

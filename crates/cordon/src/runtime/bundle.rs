@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use cordon_core::Timestamp;
-use cordon_guard::ActivePolicies;
 use cordon_guard::policy::{
     ActivationError, Bundle, BundleError, BundleRole, Counts, Diagnostic, LastAccepted, Trust,
 };
 use cordon_guard::ports::{Store, StoreDown};
+use cordon_guard::{ActivePolicies, ShadowPolicies};
 
 use crate::bundle_files::{self, Files, FilesError};
 use crate::config::Config;
@@ -76,18 +76,43 @@ fn details(error: &ActivationError) -> String {
 pub(crate) struct Source {
     config: PathBuf,
     path: Option<PathBuf>,
+    shadow: Option<PathBuf>,
     trust: Trust,
 }
 
 impl Source {
     /// Where the configuration says the bundle is, and who may sign it.
     pub(crate) fn new(config: &Config) -> Self {
-        Self { config: config.file.clone(), path: config.policy.clone(), trust: config.trust.clone() }
+        Self {
+            config: config.file.clone(),
+            path: config.policy.clone(),
+            shadow: config.shadow.clone(),
+            trust: config.trust.clone(),
+        }
     }
 
     /// Where the bundle is.
     pub(crate) fn path(&self) -> String {
         self.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+
+    /// Where the shadow bundle is, if there is one.
+    pub(crate) fn shadow_path(&self) -> Option<&std::path::Path> {
+        self.shadow.as_deref()
+    }
+
+    /// Reads, verifies and compiles the shadow bundle, as one that comes into force but for its order:
+    /// a shadow may be older or newer than what is in force, and is not remembered.
+    pub(crate) fn load_shadow(&self, now: Timestamp) -> Result<Option<(ShadowPolicies, Files)>, LoadError> {
+        let Some(path) = self.shadow.clone() else { return Ok(None) };
+        let files = bundle_files::read(&path)?;
+        let bundle = Bundle::verify(files.clone(), &self.trust, BundleRole::Policy, None, now)
+            .map_err(|error| LoadError::Refused { path: path.clone(), error })?;
+        let compiled =
+            bundle.activate().map_err(|error| LoadError::Unusable { path, error: Box::new(error) })?;
+        let terms = &bundle.statement().terms;
+        let (epoch, expires) = (Some(terms.epoch), terms.expires);
+        Ok(Some((ShadowPolicies { set: compiled.policies, epoch, expires }, files)))
     }
 
     /// Who may sign.

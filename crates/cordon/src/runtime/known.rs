@@ -35,9 +35,12 @@ impl Known {
         self.digests.get(name).copied()
     }
 
-    /// Remembers a digest; durable when this returns.
-    pub(crate) fn set(&mut self, name: &str, digest: Digest) -> io::Result<()> {
-        self.digests.insert(name.to_owned(), digest);
+    /// Remembers a digest, or that there is none; durable when this returns.
+    pub(crate) fn set(&mut self, name: &str, digest: Option<Digest>) -> io::Result<()> {
+        match digest {
+            Some(digest) => self.digests.insert(name.to_owned(), digest),
+            None => self.digests.remove(name),
+        };
         let text: String = self.digests.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
         bundle_files::replace(&self.path, text.as_bytes()).map_err(io::Error::other)
     }

@@ -21,5 +21,6 @@ pub(crate) mod recorder;
 pub(crate) mod restraints;
 pub(crate) mod rotate;
 pub(crate) mod serve;
+pub(crate) mod shadow;
 pub(crate) mod start;
 pub(crate) mod tls;

@@ -54,6 +54,7 @@ impl Node for Owner {
                 count("tests", counts.tests),
             ]),
             refused: in_force.refused,
+            shadow: self.shadow_view(),
         }
     }
 

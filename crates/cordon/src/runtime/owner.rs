@@ -26,6 +26,7 @@ use super::known::Known;
 use super::listen::Listening;
 use super::recorder::Recorder;
 use super::serve::Clients;
+use super::shadow::ShadowState;
 use crate::cli::Failure;
 use crate::config::{self, Config};
 use crate::term;
@@ -49,7 +50,7 @@ pub(crate) struct Owner {
     /// What accepted tools said about themselves.
     pub(crate) definitions: Definitions,
     /// Every bundle that was in force.
-    archive: Archive,
+    pub(super) archive: Archive,
     /// Private keys.
     pub(crate) ring: KeyRing,
     /// The MCP servers by name, configured or attached.
@@ -67,7 +68,8 @@ pub(crate) struct Owner {
     pub(super) store: Arc<dyn Store>,
     source: Source,
     in_force: Mutex<InForce>,
-    known: Mutex<Known>,
+    pub(super) shadow: Mutex<ShadowState>,
+    pub(super) known: Mutex<Known>,
     /// Held while the bundle or the log key changes.
     pub(super) changing: tokio::sync::Mutex<()>,
     lock: Lock,
@@ -121,6 +123,7 @@ impl Owner {
         let guard = Guard::new(ports, policies, config.approvers.clone(), limits);
         let owner = Arc::new(Self {
             in_force: Mutex::new(InForce { expires, counts, refused: None }),
+            shadow: Mutex::default(),
             known: Mutex::new(Known::open(config.data.path())),
             servers: Mutex::default(),
             attaching: Attaching::default(),
@@ -143,6 +146,7 @@ impl Owner {
         });
         owner.record_changes().await?;
         owner.attest(&owner.config.login).await?;
+        owner.load_shadow(&owner.config.login).await;
         owner.store.accept_epoch(BundleRole::Policy.as_str(), accepted.epoch, accepted.digest)?;
         Ok(owner)
     }
@@ -157,9 +161,16 @@ impl Owner {
         &self.source
     }
 
-    /// Loads the bundle again. A bad one is refused, recorded and reported; the old one stays.
+    /// Loads the bundle again, and the one in its shadow. A bad one is refused, recorded and reported;
+    /// the old one stays.
     pub(crate) async fn reload(&self, author: &str) -> Result<(), String> {
         let _one_at_a_time = self.changing.lock().await;
+        let reloaded = self.reload_live(author).await;
+        self.load_shadow(author).await;
+        reloaded
+    }
+
+    async fn reload_live(&self, author: &str) -> Result<(), String> {
         let loaded = match self.source.load(&*self.store, self.guard.now()) {
             Ok(loaded) => loaded,
             Err(error) => return Err(self.refuse(author, &error.to_string()).await),
@@ -263,7 +274,7 @@ impl Owner {
                 _ => AdminAct::Bundle { before, after, epoch: policies.epoch },
             };
             self.guard.administer(act, author).await?;
-            self.remember(name, after);
+            self.remember(name, Some(after));
         }
         Ok(())
     }
@@ -273,8 +284,8 @@ impl Owner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name)
     }
 
-    pub(super) fn remember(&self, name: &str, digest: Digest) {
-        let kept = self.known.lock().unwrap_or_else(PoisonError::into_inner).set(name, digest);
+    pub(super) fn remember(&self, name: &str, digest: impl Into<Option<Digest>>) {
+        let kept = self.known.lock().unwrap_or_else(PoisonError::into_inner).set(name, digest.into());
         if let Err(error) = kept {
             term::note(format_args!("cordon: cannot write what is known about the last start: {error}"));
         }

@@ -15,6 +15,7 @@ mod contain;
 mod corpus;
 mod demo;
 mod held;
+mod life;
 mod offline;
 mod owner;
 mod replay;

@@ -10,4 +10,5 @@ mod matrix;
 mod path;
 mod replay;
 mod results;
+mod shadow;
 mod support;

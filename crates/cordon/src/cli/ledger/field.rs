@@ -20,6 +20,7 @@ pub(in crate::cli) fn value_json(field: FieldId, value: &Cbor) -> Value {
         (FieldId::Call, value) => id(value, |bytes| CallId::from_bytes(bytes).to_string()),
         (FieldId::Approval, value) => id(value, |bytes| ApprovalId::from_bytes(bytes).to_string()),
         (FieldId::PolicyVersion, value) => self::named(value, &["", "bundle", "epoch", "signature", "rules"]),
+        (FieldId::Shadow, value) => self::named(value, &["", "bundle", "verdict", "rules"]),
         (FieldId::EnforcementDecision, value) => self::named(value, &["", "verdict", "enforced"]),
         (FieldId::ExecutionGraph, value) => self::named(value, &["", "parents", "edges", "call"]),
         (FieldId::Span, value) => self::named(value, &["", "phase", "id"]),

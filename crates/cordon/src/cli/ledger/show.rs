@@ -111,6 +111,12 @@ fn in_short(entry: &Shown) -> std::io::Result<()> {
         }
         _ => String::new(),
     };
+    let shadow = clear(entry, FieldId::Shadow).and_then(|shadow| shadow.get(2)).and_then(Cbor::as_text);
+    let differs = shadow.filter(|shadow| part(1) != Some(shadow));
+    let decided = match differs {
+        Some(shadow) => format!("{decided} (shadow: {})", term::safe(shadow)),
+        None => decided,
+    };
     let rules = clear(entry, FieldId::Reasons).and_then(Cbor::as_array).unwrap_or_default();
     let rules: Vec<&str> = rules.iter().filter_map(|rule| rule.get(2)?.as_text()).collect();
     let rules = Tone::Faint.paint(&rules.join(" ")).to_string();

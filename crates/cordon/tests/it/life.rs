@@ -1,0 +1,129 @@
+//! The life of a policy: tried on what happened, judged in the shadow, taken, and what it changes.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::world::{World, copy};
+
+const NO_MAIL: &str =
+    "\n@id(\"no-mail\") forbid (principal, action == Action::\"office/list_mail\", resource);\n";
+
+/// A copy of the policy source that also forbids to list mail, signed if `build`.
+fn stricter(world: &World, build: bool) -> String {
+    copy(&world.path("policy"), &world.path("next"));
+    fs::remove_file(world.path("next/tests/office.toml")).unwrap();
+    fs::remove_file(world.path("next/cordon-bundle.json")).unwrap();
+    world.append("next/permissions/office.cedar", NO_MAIL);
+    if build {
+        world.done(&["policy", "build", "next"]);
+    }
+    "next".to_owned()
+}
+
+/// Two calls of a tool that is allowed, and one that waits.
+fn some_calls(world: &World) {
+    let mut agent = world.agent().hello();
+    agent.told("list_mail", json!({}));
+    agent.told("list_mail", json!({}));
+    agent.told("pay", json!({"to": "ACME", "amount": 900_000, "reference": "r"}));
+    agent.leave();
+}
+
+/// A command's JSON and its exit status.
+fn report(world: &World, args: &[&str]) -> (Value, Option<i32>) {
+    let output = world.run(&[args, &["--format", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{args:?}: {said}"));
+    (json, output.status.code())
+}
+
+#[test]
+fn a_backtest_shows_what_another_policy_would_have_changed_and_a_request_that_shows_it() {
+    let world = World::office();
+    some_calls(&world);
+    let (same, exit) = report(&world, &["policy", "backtest"]);
+    assert_eq!((&same["changes"]["changed"], exit), (&json!(0), Some(0)), "{same}");
+    assert!(same["changes"]["judged"].as_u64().unwrap() >= 3, "{same}");
+
+    let next = stricter(&world, false);
+    let (report, exit) = report(&world, &["policy", "backtest", "--policy", &next]);
+    assert_eq!((&report["changes"]["changed"], exit), (&json!(2), Some(1)), "{report}");
+    let group = &report["changes"]["groups"][0];
+    assert_eq!((&group["from"]["verdict"], &group["to"]["verdict"]), (&json!("allow"), &json!("deny")));
+    assert_eq!((&group["to"]["rule"], &group["count"]), (&json!("no-mail"), &json!(2)));
+    // The request that is shown is one that the other commands take.
+    fs::write(world.path("request.json"), group["example"]["request"].to_string()).unwrap();
+    assert!(world.fails(&["decide", "--policy", &next, "request.json"], 1).is_empty());
+    assert!(world.done(&["decide", "--policy", "policy", "request.json"]).starts_with("allow"));
+
+    let text = String::from_utf8(world.run(&["policy", "backtest", "--policy", &next]).stdout).unwrap();
+    assert!(text.contains("allow → deny") && text.contains("office/list_mail"), "{text}");
+    let future = ["policy", "backtest", "--policy", &next, "--since", "2099-01-01T00:00:00Z"];
+    assert_eq!(world.run(&future).status.code(), Some(0), "nothing happened since then");
+    let one = self::report(&world, &["policy", "backtest", "--policy", &next, "--limit", "1"]).0;
+    assert_eq!(one["changes"]["judged"], 1);
+}
+
+#[test]
+fn a_shadow_bundle_is_judged_and_recorded_and_enforced_nowhere() {
+    let world = World::office();
+    stricter(&world, true);
+    world.edit("cordon.toml", |text| text.replacen("[policy]", "[policy]\nshadow = \"next\"", 1));
+    let mut agent = world.agent().hello();
+    let told = agent.told("list_mail", json!({}));
+    assert!(!told.contains("refused"), "what the shadow forbids runs: {told}");
+    agent.told("pay", json!({"to": "ACME", "amount": 900_000, "reference": "r"}));
+
+    let (shadow, exit) = report(&world, &["policy", "shadow"]);
+    assert_eq!(exit, Some(0));
+    let [one] = &shadow.as_array().unwrap()[..] else { panic!("one shadow bundle: {shadow}") };
+    let group = &one["changes"]["groups"][0];
+    assert_eq!(one["changes"]["changed"], 1, "{shadow}");
+    assert_eq!((&group["from"]["verdict"], &group["to"]["verdict"]), (&json!("allow"), &json!("deny")));
+    assert_eq!(group["to"]["rule"], "no-mail");
+    let shown = world.done(&["ledger", "show", "--kind", "decision"]);
+    assert!(shown.contains("(shadow: deny)"), "{shown}");
+    assert!(world.done(&["ledger", "show", "--kind", "admin.bundle"]).contains("shadow"));
+    // A decision with a shadow replays like any other.
+    assert_eq!(report(&world, &["ledger", "replay"]).1, Some(0));
+
+    // One that is altered is not judged, and nothing else changes.
+    world.append("next/permissions/office.cedar", "permit (principal, action, resource);\n");
+    world.done(&["policy", "reload"]);
+    let told = agent.told("list_mail", json!({}));
+    assert!(!told.contains("refused"), "{told}");
+    let again = report(&world, &["policy", "shadow"]).0;
+    assert_eq!(again[0]["changes"]["judged"], one["changes"]["judged"], "nothing more was judged: {again}");
+}
+
+#[test]
+fn the_shadow_bundle_is_shown_beside_the_one_in_force() {
+    let world = World::office();
+    stricter(&world, false);
+    world.edit("cordon.toml", |text| text.replacen("[policy]", "[policy]\nshadow = \"next\"", 1));
+    let server = world.serve();
+    let policy = || server.request(Some("operator"), "GET", "/v1/policy", "").json();
+    let why = policy()["shadow"]["refused"].as_str().unwrap().to_owned();
+    assert!(why.contains("cordon policy build"), "an unsigned one is not judged: {why}");
+    world.done(&["policy", "build", "next"]);
+    let reloaded = world.json(&["policy", "reload"]);
+    assert!(reloaded["shadow"]["refused"].is_null(), "{reloaded}");
+    assert_ne!(reloaded["shadow"]["bundle"], reloaded["bundle"]);
+    assert_eq!(policy()["shadow"]["bundle"], reloaded["shadow"]["bundle"]);
+}
+
+#[test]
+fn reload_takes_a_good_bundle_and_names_what_is_wrong_with_a_bad_one() {
+    let world = World::office();
+    let server = world.serve();
+    let before = world.json(&["policy", "reload"])["bundle"].clone();
+    let file = Path::new("policy/permissions/office.cedar").to_str().unwrap();
+    world.append(file, "// one more line\n");
+    assert!(world.fails(&["policy", "reload"], 1).contains("altered"));
+    assert_eq!(server.request(Some("operator"), "GET", "/v1/policy", "").json()["bundle"], before);
+    world.build();
+    let after = world.done(&["policy", "reload"]);
+    assert!(after.starts_with("in force: sha256:") && !after.contains(before.as_str().unwrap()), "{after}");
+}
