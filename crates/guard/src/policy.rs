@@ -3,7 +3,7 @@
 //! Nobody else names the decision point; what they need of it is handed out here.
 
 pub use cordon_pdp::{
-    ActivationError, Bundle, BundleError, BundleRole, BundleTerms, Compiled, Counts, Diagnostic,
+    ActivationError, Bound, Bundle, BundleError, BundleRole, BundleTerms, Compiled, Counts, Diagnostic,
     ENVELOPE_FILE, EPOCH_MAX, Explanation, FILE_BYTES_MAX, FILES_MAX, Freshness, GuardFile, InvalidThreshold,
     KILLS_FILE, LastAccepted, PolicySet, PolicySource, PrincipalExplanation, RegoVersion, RoleTrust,
     RuleExplanation, RuleKind, RuleOutcome, SOURCE_BYTES_MAX, Severity, Statement, TestOutcome, TestReport,

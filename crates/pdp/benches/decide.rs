@@ -1,16 +1,21 @@
 //! What one decision costs: `cargo bench -p cordon-pdp --bench decide`.
 //!
-//! Thread CPU time, so that other work on the machine does not count. Each sample is one decision on
-//! a prepared request; the table has the median and the 99th percentile of 2,000 of them.
+//! Thread CPU time, so that other work on the machine does not count. The engines take turns in one
+//! run over the same requests, half of which are denied, and their answers are compared first. A
+//! sample of the compiled program is the mean of 8 decisions in a row, because reading the clock costs
+//! as much as one.
 #![allow(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
     reason = "a bench that cannot go on has failed"
 )]
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::hint::black_box;
 use std::path::Path;
 
+use cedar_policy::{Entities, Entity, EntityId, EntityUid, RestrictedExpression};
 use cordon_core::{
     Action, Chain, Context, Effect, Facts, Integrity, ObligationKind, Posture, Principal, PrincipalKind,
     Request, Resource, SessionFacts, SessionId, Timestamp, Value, Verdict,
@@ -18,42 +23,137 @@ use cordon_core::{
 use cordon_pdp::{PolicySet, PolicySource, decide};
 
 const NOW: Timestamp = Timestamp::from_micros(1_795_264_200_000_000);
+/// Samples of each engine.
 const SAMPLES: usize = 2_000;
+/// Decisions in one sample of the compiled program.
+const ROW: usize = 8;
+/// Decisions by the engine over the whole set, which takes milliseconds.
+const WHOLE: usize = 40;
 
 fn main() {
-    println!("| policies | principals | median | 99th percentile | compile and validate |");
-    println!("|---|---|---|---|---|");
+    println!("| policies | principals | engine | median | 99th percentile | load |");
+    println!("|---|---|---|---|---|---|");
     let starter = folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/starter"));
     for principals in [1, 2] {
-        row("starter bundle", &starter, principals, &starter_request(principals));
+        rows("starter bundle", &starter, principals, &[starter_request(principals)], None);
     }
-    for size in [10, 100, 1_000] {
+    for size in [10, 100, 1_000, 10_000] {
         let source = many(size);
         for principals in [2, 3] {
-            row(&size.to_string(), &source, principals, &tool_request(principals));
+            let requests: Vec<_> = (0..64).map(|n| tool_request(principals, n)).collect();
+            let whole = (principals == 3).then(|| Whole::new(&source));
+            rows(&size.to_string(), &source, principals, &requests, whole.as_ref());
         }
     }
 }
 
-fn row(name: &str, source: &PolicySource, principals: usize, request: &Request) {
+fn rows(name: &str, source: &PolicySource, principals: usize, requests: &[Request], whole: Option<&Whole>) {
     let start = cpu_ns();
     let policies = PolicySet::compile(source).map_err(|findings| println!("{findings:#?}")).unwrap().policies;
-    let compile_ms = (cpu_ns() - start) / 1_000_000;
+    let load_ms = (cpu_ns() - start) / 1_000_000;
+    let stock = policies.with_stock_cedar();
     let facts = facts();
-    let mut samples: Vec<u64> = (0..SAMPLES + 200)
-        .map(|_| {
+    let mut denied = 0;
+    for request in requests {
+        let judgement = decide(&policies, request, &facts, NOW);
+        assert_eq!(judgement, decide(&stock, request, &facts, NOW));
+        denied += usize::from(judgement.verdict == Verdict::Deny);
+        if let Some(whole) = whole {
+            assert_eq!(judgement.verdict == Verdict::Allow, whole.allows(request), "{request:#?}");
+        }
+    }
+    assert_eq!(denied, requests.len() / 2);
+    let mut samples = [const { Vec::new() }; 3];
+    for round in 0..SAMPLES + 200 {
+        let request = |n: usize| requests.get((round * ROW + n) % requests.len()).unwrap();
+        let mut take = |engine: usize, decisions: usize, run: &dyn Fn(&Request)| {
             let start = cpu_ns();
-            let judgement = decide(&policies, request, &facts, NOW);
-            let spent = cpu_ns() - start;
-            assert_eq!(judgement.verdict, Verdict::Allow, "{judgement:#?}");
-            spent
-        })
-        .skip(200)
-        .collect();
-    samples.sort_unstable();
-    let at =
-        |percent: usize| samples.get(SAMPLES * percent / 100).copied().unwrap_or_default() as f64 / 1_000.0;
-    println!("| {name} | {principals} | {:.1} µs | {:.1} µs | {compile_ms} ms |", at(50), at(99));
+            (0..decisions).for_each(|n| run(request(n)));
+            let spent = (cpu_ns() - start) as f64 / decisions as f64 / 1_000.0;
+            if round >= 200 {
+                samples.get_mut(engine).unwrap().push(spent);
+            }
+        };
+        take(0, ROW, &|request| drop(black_box(decide(&policies, request, &facts, NOW))));
+        take(1, 1, &|request| drop(black_box(decide(&stock, request, &facts, NOW))));
+        if let Some(whole) = whole.filter(|_| round % (SAMPLES / WHOLE) == 0) {
+            let asked = whole.asked(request(0));
+            take(2, 1, &|_| drop(black_box(whole.responses(&asked))));
+        }
+    }
+    let engines = ["compiled", "stock Cedar, by action", "stock Cedar, whole set, prepared"];
+    for (engine, mut samples) in engines.into_iter().zip(samples) {
+        if samples.is_empty() {
+            continue;
+        }
+        samples.sort_by(f64::total_cmp);
+        let at = |percent: usize| samples.get(samples.len() * percent / 100).copied().unwrap_or_default();
+        println!("| {name} | {principals} | {engine} | {:.2} µs | {:.2} µs | {load_ms} ms |", at(50), at(99));
+    }
+}
+
+/// The same policies as one set of stock Cedar, with its requests and entities made beforehand.
+struct Whole {
+    policies: cedar_policy::PolicySet,
+}
+
+impl Whole {
+    fn new(source: &PolicySource) -> Self {
+        let text = std::str::from_utf8(source.files().get("permissions/p.cedar").unwrap()).unwrap();
+        Self { policies: text.parse().unwrap() }
+    }
+
+    fn asked(&self, request: &Request) -> (Vec<cedar_policy::Request>, Entities) {
+        let uid =
+            |kind: &str, id: &str| EntityUid::from_type_name_and_id(kind.parse().unwrap(), EntityId::new(id));
+        let number = |number: i64| RestrictedExpression::new_long(number);
+        let record = |fields: Vec<(&str, RestrictedExpression)>| {
+            RestrictedExpression::new_record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)))
+                .unwrap()
+        };
+        let action = uid("Action", request.action.name().as_str());
+        let resource = uid("Tool", &request.resource.id);
+        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+        let mut entities = vec![
+            Entity::new_no_attrs(action.clone(), HashSet::new()),
+            Entity::new(
+                resource.clone(),
+                HashMap::from([("tenant".to_owned(), text("default"))]),
+                HashSet::new(),
+            )
+            .unwrap(),
+        ];
+        let mut requests = Vec::new();
+        for (_, principal) in request.chain.members() {
+            let name = uid(principal.kind.as_str(), &principal.id);
+            let teams = principal.teams.iter().map(|team| uid("Team", team)).collect();
+            entities.push(Entity::new_no_attrs(name.clone(), teams));
+            let args = record(vec![("amount", number(5)), ("to", text("bob@example.com"))]);
+            let session = record(vec![("integrity", number(5)), ("calls", number(12))]);
+            let purpose = text(request.context.purpose.as_deref().unwrap());
+            let pairs = [("args", args), ("session", session), ("purpose", purpose)];
+            let context =
+                cedar_policy::Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value)))
+                    .unwrap();
+            requests.push(
+                cedar_policy::Request::new(name, action.clone(), resource.clone(), context, None).unwrap(),
+            );
+        }
+        (requests, Entities::from_entities(entities, None).unwrap())
+    }
+
+    fn responses(
+        &self,
+        (requests, entities): &(Vec<cedar_policy::Request>, Entities),
+    ) -> Vec<cedar_policy::Response> {
+        let authorizer = cedar_policy::Authorizer::new();
+        requests.iter().map(|request| authorizer.is_authorized(request, &self.policies, entities)).collect()
+    }
+
+    fn allows(&self, request: &Request) -> bool {
+        let responses = self.responses(&self.asked(request));
+        responses.iter().all(|response| response.decision() == cedar_policy::Decision::Allow)
+    }
 }
 
 fn cpu_ns() -> u64 {
@@ -133,10 +233,12 @@ fn many(size: usize) -> PolicySource {
     [("permissions/p.cedar", text), ("tools/t.toml", tools)].into_iter().collect()
 }
 
-fn tool_request(principals: usize) -> Request {
+/// Every other request is for a purpose that the permission is not for.
+fn tool_request(principals: usize, n: usize) -> Request {
     let name = "srv/tool3".parse().unwrap();
+    let purpose = if n.is_multiple_of(2) { "purpose-3" } else { "purpose-9" };
     let mut context =
-        Context { purpose: Some("purpose-3".into()), task: Some("t-1".into()), ..Context::default() };
+        Context { purpose: Some(purpose.into()), task: Some("t-1".into()), ..Context::default() };
     context.args.insert("amount".into(), Value::Long(5));
     context.args.insert("to".into(), Value::text("bob@example.com"));
     Request {

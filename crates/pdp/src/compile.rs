@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::{ActionName, Class, ClassKind, Effect, ToolManifest};
 
+use crate::bound;
 use crate::cases::{self, Case};
 use crate::cedar_text::NAMESPACE;
 use crate::data::{self, Asserted, Directory};
@@ -29,6 +30,7 @@ pub(crate) struct Checked {
     pub(crate) asserted: Asserted,
     pub(crate) principals: Principals,
     pub(crate) purposes: Purposes,
+    pub(crate) steps_max: u64,
     pub(crate) cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -77,6 +79,7 @@ pub(crate) struct Reading<'s> {
     asserted: Asserted,
     principals: Principals,
     purposes: Purposes,
+    steps_max: Option<u64>,
     cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     /// Parts of classes that are named anywhere.
@@ -99,6 +102,7 @@ impl<'s> Reading<'s> {
             FileKind::Principals => self.principals = principals::read(path, text)?,
             FileKind::Purposes => self.purposes = purposes::read(path, text)?,
             FileKind::Risk => risk(path, text)?,
+            FileKind::Limits => self.steps_max = Some(bound::limits(path, text)?),
             FileKind::Tests => self.cases.extend(cases::read(path, text)?),
         }
         Ok(())
@@ -129,6 +133,7 @@ impl<'s> Reading<'s> {
             asserted: self.asserted,
             principals: self.principals,
             purposes: self.purposes,
+            steps_max: self.steps_max.unwrap_or(bound::STEPS_MAX),
             cases: self.cases,
             vocabulary: self.vocabulary,
             warnings: self.findings,

@@ -91,6 +91,8 @@ impl<'r> Assessment<'r> {
             reasons.extend(capability.unmet(request, facts, now).map(|unmet| uncovered(&unmet)));
         }
         let mut due = Vec::new();
+        // A rule that says the same of several principals says it of the first.
+        let mut said: Vec<usize> = Vec::new();
         for (person, outcomes) in self.principals() {
             let role = person.role();
             let mut permitted = false;
@@ -100,6 +102,10 @@ impl<'r> Assessment<'r> {
                     (_, Outcome::NotSatisfied) => {}
                     (Body::Permission, Outcome::Satisfied) => {
                         permitted = true;
+                        if said.contains(&place) {
+                            continue;
+                        }
+                        said.push(place);
                         reasons.push(reason(rule, ReasonKind::Permitted, role));
                     }
                     // A permission that cannot be judged permits nothing.

@@ -156,6 +156,51 @@ impl Index {
     }
 }
 
+/// Rules and the steps that they take at most.
+pub(crate) type Load = (u64, usize);
+
+impl Index {
+    /// Most steps and rules of each slice's permissions and restrictions: all rules, or those that any
+    /// one thing meets.
+    pub(crate) fn loads(&self, program: &Program, every: Every) -> Vec<(Load, Load)> {
+        let load = |bucket: &Bucket| match every {
+            Every::Rule => load(program, &bucket.rules),
+            Every::RuleOfOneThing => {
+                let keyed = [&bucket.shared, &bucket.own].map(|keyed| keyed.load(program));
+                keyed.into_iter().fold(load(program, &bucket.outside), plus)
+            }
+        };
+        self.slices.iter().map(|slice| (load(&slice.permissions), load(&slice.restrictions))).collect()
+    }
+}
+
+/// Which rules are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Every {
+    /// Every rule about the action.
+    Rule,
+    /// Those that one thing meets.
+    RuleOfOneThing,
+}
+
+impl Route {
+    /// Most steps and rules of one decision, given those of each slice.
+    pub(crate) fn load(&self, loads: &[(Load, Load)]) -> Load {
+        let permissions = self.permissions.iter().filter_map(|slice| loads.get(*slice)).map(|load| load.0);
+        let restrictions = self.restrictions.iter().filter_map(|slice| loads.get(*slice)).map(|load| load.1);
+        permissions.chain(restrictions).fold((0, 0), plus)
+    }
+}
+
+fn load(program: &Program, places: &[usize]) -> Load {
+    let rules = places.iter().filter_map(|place| program.rule(*place));
+    rules.fold((0, 0), |sum, rule| plus(sum, (rule.steps(), 1)))
+}
+
+fn plus(one: Load, other: Load) -> Load {
+    (one.0.saturating_add(other.0), one.1.saturating_add(other.1))
+}
+
 impl Bucket {
     /// The rules, or part of them, as stock Cedar evaluates them.
     pub(crate) const fn stock(&self, part: Part) -> &Sets {
@@ -185,6 +230,20 @@ impl Sets {
 }
 
 impl Keyed {
+    /// Most that one thing meets, which may belong to a server.
+    fn load(&self, program: &Program) -> Load {
+        let most = |things: Option<&HashMap<Box<str>, Vec<usize>>>| {
+            let lists = things.into_iter().flat_map(HashMap::values);
+            lists.map(|places| load(program, places)).max().unwrap_or_default()
+        };
+        let (servers, others): (Vec<_>, Vec<_>) =
+            self.by_thing.keys().partition(|kind| ***kind == *ResourceKind::SERVER);
+        let most_of = |kinds: Vec<&Box<str>>| {
+            kinds.into_iter().map(|kind| most(self.by_thing.get(kind))).max().unwrap_or_default()
+        };
+        [most_of(servers), most_of(others)].into_iter().fold(load(program, &self.any), plus)
+    }
+
     fn add(&mut self, place: usize, scope: &Scope) {
         match scope.resource.key() {
             None => self.any.push(place),

@@ -7,6 +7,7 @@
 //! (what became of them) and [`VerifiedBundle`] (files that enough of the right people signed).
 
 mod argument;
+mod bound;
 mod bundle;
 mod cases;
 mod cedar_text;
@@ -37,6 +38,7 @@ mod tree;
 mod validate;
 mod visible;
 
+pub use bound::Bound;
 pub use bundle::{
     ActivationError, Bundle, BundleError, BundleRole, BundleTerms, EPOCH_MAX, Freshness, InvalidThreshold,
     KILLS_FILE, LastAccepted, RoleTrust, Statement, Trust, VerifiedBundle, build_statement, parse_kills,

@@ -11,12 +11,13 @@ use cordon_core::{
 };
 
 use crate::argument::ArgType;
+use crate::bound::{self, Bound};
 use crate::cases::{Case, TestReport};
 use crate::cedar_text::NAMESPACE;
 use crate::compile::{self, Checked};
 use crate::data::{self, Asserted, Directory};
 use crate::engine::Engine;
-use crate::index::{Index, Route};
+use crate::index::{Every, Index, Route};
 use crate::mention::Mentions;
 use crate::needs::Needs;
 use crate::principals::{Principals, no_user};
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     arguments: BTreeMap<ActionName, ArgType>,
     /// The bundle's own actions with all groups they are in.
     own: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
+    pub(crate) bound: Bound,
     /// Parts of classes that any rule or manifest names.
     parts: BTreeSet<Box<str>>,
     asserted: Asserted,
@@ -97,6 +99,7 @@ impl PolicySet {
         let mut checked = compile::check(source)?;
         let warnings = std::mem::take(&mut checked.warnings);
         match Inner::new(source.digest(), checked) {
+            Ok(inner) if inner.bound.finding().is_some() => Err(inner.bound.finding().into_iter().collect()),
             Ok(inner) => Ok(Compiled { policies: Self::of(inner), warnings }),
             Err(message) => Err(vec![Diagnostic::error("", message)]),
         }
@@ -112,6 +115,7 @@ impl PolicySet {
             asserted: BTreeSet::new(),
             principals: Principals::default(),
             purposes: Purposes::default(),
+            steps_max: bound::STEPS_MAX,
             cases: Vec::new(),
             vocabulary: Vocabulary::default(),
             warnings: Vec::new(),
@@ -210,6 +214,11 @@ impl PolicySet {
         self.inner.guards.files()
     }
 
+    /// The most steps that one decision may take, and for which action.
+    pub fn bound(&self) -> &Bound {
+        &self.inner.bound
+    }
+
     /// Runs the source's own tests.
     pub fn run_tests(&self) -> TestReport {
         TestReport { outcomes: self.inner.cases.iter().map(|case| case.run(self)).collect() }
@@ -289,6 +298,7 @@ impl Inner {
             let route = inner.make_route(&inner.action(name));
             inner.routes.insert(name.as_str().into(), route);
         }
+        inner.bound = inner.reckon(inner.bound.steps_max);
         Ok(inner)
     }
 
@@ -309,6 +319,24 @@ impl Inner {
             }
             _ => undeclared(),
         }
+    }
+
+    /// The action about which a decision may take most.
+    fn reckon(&self, steps_max: u64) -> Bound {
+        // About an action that nobody declared every rule is asked, and twice where it asks for groups.
+        let undeclared = NEVER.parse::<ActionName>().map(|name| self.make_route(&Action::undeclared(name)));
+        let (steps, rules) =
+            undeclared.map_or((0, 0), |route| route.load(&self.index.loads(&self.program, Every::Rule)));
+        let mut worst = Bound { action: None, steps: steps.saturating_mul(2), rules, steps_max };
+        let loads = self.index.loads(&self.program, Every::RuleOfOneThing);
+        for route in self.routes.values() {
+            let (steps, rules) = route.load(&loads);
+            let name = route.action.name();
+            if (steps, Some(name)) > (worst.steps, worst.action.as_ref()) {
+                worst = Bound { action: Some(name.clone()), steps, rules, steps_max };
+            }
+        }
+        worst
     }
 
     /// Where the rules about an action are; an error if it has the name of a group.
@@ -349,6 +377,7 @@ impl Inner {
             manifests: checked.manifests,
             arguments,
             own,
+            bound: Bound { action: None, steps: 0, rules: 0, steps_max: checked.steps_max },
             parts: BTreeSet::new(),
             asserted: checked.asserted,
             principals: checked.principals,

@@ -24,6 +24,7 @@ pub(crate) enum FileKind {
     Principals,
     Purposes,
     Risk,
+    Limits,
     Tests,
 }
 
@@ -39,7 +40,7 @@ pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
 const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, guards/*.rego, \
                       schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes}.json, \
-                      risk.toml and tests/*.toml";
+                      risk.toml, limits.toml and tests/*.toml";
 
 impl PolicySource {
     /// An empty source: nothing is permitted.
@@ -138,6 +139,7 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "data" if name == "principals.json" => FileKind::Principals,
         "data" if name == "purposes.json" => FileKind::Purposes,
         "" if name == "risk.toml" => FileKind::Risk,
+        "" if name == "limits.toml" => FileKind::Limits,
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
             return unsupported(
@@ -195,6 +197,7 @@ mod tests {
         check("risk.toml", Ok(FileKind::Risk));
         check("guards/a.rego", Ok(FileKind::Guards));
         check("guards/a.cedar", Err("does not belong"));
+        check("limits.toml", Ok(FileKind::Limits));
         check("exports/a.toml", Err("not supported by this version"));
         check("cordon-bundle.json", Err("does not belong"));
         check("README.md", Err("does not belong"));

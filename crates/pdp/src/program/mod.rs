@@ -23,6 +23,7 @@ pub(crate) use self::eval::Run;
 pub(crate) use self::input::Inputs;
 pub(crate) use self::node::Uid;
 pub(crate) use self::scope::{Reach, Scope};
+use crate::bound::{PRINCIPALS, STOCK_STEPS};
 use crate::engine::Outcome;
 use crate::rule::Rule;
 
@@ -39,6 +40,7 @@ pub(crate) struct Compiled {
     scope: Option<Scope>,
     condition: Condition,
     own: bool,
+    steps: u64,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,18 @@ impl Compiled {
             (Some(Scope { principal: Reach::Any, .. }), Condition::Node(node)) => nodes.is_own(*node),
             _ => true,
         };
-        Self { scope, condition, own }
+        // Two for the scope.
+        let steps = match &condition {
+            Condition::Always => 2,
+            Condition::Node(node) => nodes.get(*node).map_or(2, |entry| entry.steps.saturating_add(2)),
+            Condition::Outside(_) => STOCK_STEPS,
+        };
+        Self { scope, condition, own, steps }
+    }
+
+    /// Most steps of one decision that it takes.
+    pub(crate) const fn steps(&self) -> u64 {
+        if self.own { self.steps.saturating_mul(PRINCIPALS) } else { self.steps }
     }
 
     /// The scope; `None` if only stock Cedar can say whether it holds.

@@ -132,6 +132,8 @@ pub(crate) struct Entry {
     pub(crate) own: bool,
     /// Where its answer is remembered for the rest of the request; [`NO_MEMO`] if it is not.
     pub(crate) memo: u16,
+    /// Most steps that it takes, with what it is made of.
+    pub(crate) steps: u64,
     uses: u32,
 }
 
@@ -170,7 +172,9 @@ impl Nodes {
             node,
             Node::Var(Var::Principal) | Node::Member(Member::Role) | Node::HasMember(Member::Role, _)
         ) || node.children().into_iter().any(|child| self.is_own(child));
-        self.entries.push(Entry { node: node.clone(), own, memo: NO_MEMO, uses: 1 });
+        let below = node.children().into_iter().filter_map(|child| self.get(child));
+        let steps = below.fold(node.steps(), |sum, child| sum.saturating_add(child.steps));
+        self.entries.push(Entry { node: node.clone(), own, memo: NO_MEMO, steps, uses: 1 });
         self.known.insert(node, id);
         id
     }
@@ -215,6 +219,17 @@ impl Node {
             Self::If(cond, then, other) => vec![*cond, *then, *other],
             Self::Binary(_, left, right) => vec![*left, *right],
         }
+    }
+
+    /// Steps of the node alone.
+    fn steps(&self) -> u64 {
+        let parts = match self {
+            Self::Const(Const::Set(items)) => items.len(),
+            Self::Like(_, Pattern(parts)) => parts.len(),
+            Self::Has(_, path) | Self::HasMember(_, path) => path.len(),
+            _ => 0,
+        };
+        u64::try_from(parts).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// Whether it is a question, and one that costs more than looking its answer up.

@@ -255,3 +255,23 @@ fn a_policy_that_can_never_apply_is_a_warning() {
         "permissions/p.cedar:1:1: warning: policy is impossible",
     );
 }
+
+#[test]
+fn a_source_whose_decisions_may_take_more_steps_than_it_allows_is_refused() {
+    let rules: String = (0..50).map(|n| format!("@id(\"r{n}\") forbid(principal, action, resource) when {{ context has purpose && context.purpose == \"p{n}\" }};\n")).collect();
+    let compiled = |limit: &str, rules: &str| {
+        PolicySet::compile(&source(&[("permissions/p.cedar", rules), ("limits.toml", limit)]))
+    };
+    let bound = compiled("", &rules).unwrap().policies.bound().clone();
+    assert!(bound.action.is_none() && bound.rules == 51 && bound.steps > 50, "{bound:?}");
+    let limit = |steps: u64| format!("steps_max = {steps}");
+    assert!(compiled(&limit(bound.steps), &rules).is_ok());
+    let refused = compiled(&limit(bound.steps - 1), &rules).unwrap_err();
+    assert!(refused[0].message.contains("more than `steps_max`"), "{refused:?}");
+    // Rules that name their tool do not add up.
+    let narrow = rules.replace("(principal, action,", "(principal, action == Action::\"x/N\",");
+    let narrow: String =
+        narrow.lines().enumerate().map(|(n, line)| line.replace("x/N", &format!("x/{n}")) + "\n").collect();
+    let narrow = compiled("", &narrow).unwrap().policies.bound().clone();
+    assert!(narrow.steps < bound.steps / 10, "{narrow:?}");
+}

@@ -36,6 +36,8 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
     let counts = policies.as_ref().map(PolicySet::counts);
     let digest = policies.as_ref().map(PolicySet::digest);
     let guards = policies.as_ref().map(PolicySet::guard_files).unwrap_or_default();
+    let bound = policies.as_ref().map(PolicySet::bound);
+    let left: Vec<_> = policies.iter().flat_map(PolicySet::left_to_stock_cedar).collect();
     let of = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     let passed = counts.is_some() && (warnings == 0 || !args.strict);
@@ -56,6 +58,15 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
                 "file": file.path,
                 "language": file.version.to_string(),
                 "rules": file.rules,
+            })).collect::<Vec<_>>(),
+            "bound": bound.map(|bound| json!({
+                "action": bound.action.as_ref().map(|name| name.as_str()),
+                "rules": bound.rules,
+                "steps": bound.steps,
+                "steps_max": bound.steps_max,
+            })),
+            "left_to_stock_cedar": left.iter().map(|(rule, why)| json!({
+                "rule": rule.rule, "file": rule.file, "line": rule.line, "why": why,
             })).collect::<Vec<_>>(),
             "findings": findings.iter().map(finding_json).collect::<Vec<_>>(),
         }))?,
@@ -81,6 +92,16 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
                     count(counts.manifests, "tool manifest"),
                     count(counts.tests, "test"),
                 ))?;
+            }
+            for (rule, why) in &left {
+                term::say(format_args!("left to stock Cedar, which is slower: {rule}: {why}"))?;
+            }
+            if let Some(bound) = bound {
+                let action =
+                    bound.action.as_ref().map_or("an action without a manifest", |name| name.as_str());
+                let rules = count(bound.rules, "rule");
+                let (steps, steps_max) = (bound.steps, bound.steps_max);
+                term::say(format_args!("at most {steps} of {steps_max} steps: {action}, {rules}"))?;
             }
             let verdict = if passed { Tone::Good.paint("ok") } else { Tone::Bad.paint("refused") };
             term::say(format_args!("{verdict}: {}, {}", count(errors, "error"), count(warnings, "warning")))?;
