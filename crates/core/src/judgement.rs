@@ -1,6 +1,7 @@
 //! The full answer to a request.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{Digest, Obligation, Role};
 
@@ -37,13 +38,13 @@ pub fn combine(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
     verdicts.into_iter().max().unwrap_or(Verdict::Deny)
 }
 
-/// Points at one rule in the bundle.
+/// Points at one rule in the bundle; its texts are shared, so that a judgement that names it copies none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleRef {
     /// The rule's `@id`, or its file and position when it has none; `cordon:…` for built-in rules.
-    pub rule: Box<str>,
+    pub rule: Arc<str>,
     /// The file in the bundle; empty for built-in rules.
-    pub file: Box<str>,
+    pub file: Arc<str>,
     /// The line in the file, from 1; 0 for built-in rules.
     pub line: u32,
 }
@@ -110,9 +111,9 @@ pub struct Reason {
     /// The principal it was judged for, where that matters.
     pub principal: Option<Role>,
     /// What it says, in the outsider's words.
-    pub message: Box<str>,
+    pub message: Arc<str>,
     /// What would make the action possible, where that can be said.
-    pub remedy: Option<Box<str>>,
+    pub remedy: Option<Arc<str>>,
 }
 
 /// The full answer: same arguments, same judgement, on any machine, in any year.

@@ -289,7 +289,7 @@ fn version(policies: &ActivePolicies, judgement: &Judgement) -> PolicyVersion {
         bundle: judgement.bundle,
         epoch: policies.epoch,
         signature: signature(policies),
-        rules: judgement.reasons.iter().map(|reason| reason.rule.rule.clone()).collect(),
+        rules: judgement.reasons.iter().map(|reason| (&*reason.rule.rule).into()).collect(),
     }
 }
 

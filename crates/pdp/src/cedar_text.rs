@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 64;
 pub(crate) struct CedarText {
     /// The text with whole names.
     pub(crate) text: String,
-    /// Where `Cordon::` was put in, as offsets in `text`.
+    /// Where `Cordon::` was put in, as offsets in `text`, in order.
     inserted: Vec<usize>,
     /// The policies, in order.
     pub(crate) policies: Vec<PolicyText>,
@@ -89,17 +89,14 @@ impl CedarText {
     }
 
     fn back(&self, at: usize) -> usize {
-        let before = self.inserted.iter().take_while(|inserted| **inserted < at).count();
-        let inside =
-            self.inserted.iter().any(|start| (*start..start.saturating_add(PREFIX.len())).contains(&at));
-        match inside {
+        let before = self.inserted.partition_point(|inserted| *inserted <= at);
+        let last = before.checked_sub(1).and_then(|last| Some((last, *self.inserted.get(last)?)));
+        match last {
             // A place inside an inserted prefix stands for the name after it.
-            true => {
-                let start = self.inserted.iter().copied().rfind(|start| *start <= at);
-                let earlier = self.inserted.iter().filter(|other| Some(**other) < start).count();
-                start.unwrap_or_default().saturating_sub(earlier.saturating_mul(PREFIX.len()))
+            Some((earlier, start)) if at < start.saturating_add(PREFIX.len()) => {
+                start.saturating_sub(earlier.saturating_mul(PREFIX.len()))
             }
-            false => at.saturating_sub(before.saturating_mul(PREFIX.len())),
+            _ => at.saturating_sub(before.saturating_mul(PREFIX.len())),
         }
     }
 

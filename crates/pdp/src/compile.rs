@@ -1,6 +1,7 @@
 //! From files to rules: everything is read, cross-checked and validated, or the source is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cordon_core::{ActionName, Class, ClassKind, Effect, ToolManifest};
 
@@ -160,7 +161,7 @@ impl<'s> Reading<'s> {
     /// Names: every action, group and type that is used is known; every `@id` is used once.
     fn cross_check(&mut self) {
         let mut findings = Vec::new();
-        let mut ids: BTreeMap<Box<str>, Box<str>> = BTreeMap::new();
+        let mut ids: BTreeMap<Arc<str>, Box<str>> = BTreeMap::new();
         let mut bare: BTreeSet<Box<str>> = BTreeSet::new();
         for file in &self.files {
             for (index, rule) in file.rules.iter().enumerate() {

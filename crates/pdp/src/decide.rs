@@ -1,6 +1,7 @@
 //! The decision: one pure function.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use cordon_core::{
     Facts, Judgement, Obligation, Reason, ReasonKind, Request, Role, RuleRef, Timestamp, Unmet, Verdict,
@@ -8,8 +9,10 @@ use cordon_core::{
 };
 
 use crate::PolicySet;
-use crate::engine::{Asked, Outcome, Outcomes};
-use crate::person::{Person, people};
+use crate::engine::{Asked, Found, Outcome, Outcomes};
+use crate::few::Few;
+use crate::person::{Person, people, show};
+use crate::policies::Inner;
 use crate::principals::Demand;
 use crate::rego::{GuardOutcome, Subject};
 use crate::restraint::restrained;
@@ -31,8 +34,8 @@ pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Times
 /// What came of every rule about the action, for every principal.
 #[derive(Debug)]
 pub(crate) struct Assessment<'r> {
-    people: Vec<Person<'r>>,
-    outcomes: Vec<Outcomes>,
+    people: Few<Person<'r>>,
+    outcomes: Found,
     /// What came of the guards that could be about the action, by their place in the list.
     pub(crate) guards: Vec<(usize, GuardOutcome)>,
 }
@@ -45,8 +48,8 @@ pub(crate) fn assess<'r>(
     now: Timestamp,
 ) -> Result<Assessment<'r>, String> {
     asked(policies, request, facts, now, |asked| {
-        let inner = asked.inner;
-        let subject = Subject {
+        let (inner, outcomes) = (asked.inner, asked.outcomes()?);
+        let subject = || Subject {
             request,
             facts,
             now,
@@ -54,26 +57,24 @@ pub(crate) fn assess<'r>(
             arguments: policies.arguments(request.action.name()),
             names: &asked.route.restricting,
         };
-        Ok(Assessment {
-            people: people(request, inner.needs.per_role()),
-            outcomes: asked.outcomes()?,
-            guards: inner.guards.judge(&subject),
-        })
+        let guards = if inner.guards.rules.is_empty() { Vec::new() } else { inner.guards.judge(&subject()) };
+        Ok(Assessment { people: asked.people, outcomes, guards })
     })
 }
 
 /// Puts a question about the rules that the action of a request meets.
-pub(crate) fn asked<T>(
+pub(crate) fn asked<'r, T>(
     policies: &PolicySet,
-    request: &Request,
+    request: &'r Request,
     facts: &Facts,
     now: Timestamp,
-    question: impl FnOnce(&Asked<'_>) -> Result<T, String>,
+    question: impl FnOnce(Asked<'_, 'r>) -> Result<T, String>,
 ) -> Result<T, String> {
     let inner = policies.inner();
     let route = inner.route(&request.action)?;
     let engine = policies.engine();
-    question(&Asked { inner, route: &route, request, facts, now, engine, frame: OnceCell::new() })
+    let people = people(request, inner.needs.per_role());
+    question(Asked { inner, route: &route, request, facts, now, engine, people, frame: OnceCell::new() })
 }
 
 impl<'r> Assessment<'r> {
@@ -91,21 +92,23 @@ impl<'r> Assessment<'r> {
             reasons.extend(capability.unmet(request, facts, now).map(|unmet| uncovered(&unmet)));
         }
         let mut due = Vec::new();
-        // A rule that says the same of several principals says it of the first.
-        let mut said: Vec<usize> = Vec::new();
-        for (person, outcomes) in self.principals() {
+        let mut lacking = None;
+        for (number, (person, outcomes)) in self.principals().enumerate() {
             let role = person.role();
             let mut permitted = false;
             for (place, outcome) in outcomes.iter() {
                 let Some(rule) = rules.get(place) else { continue };
+                if *outcome == Outcome::Satisfied {
+                    permitted |= rule.body == Body::Permission;
+                    // A rule that says the same of several principals says it of the first.
+                    let mut before = self.outcomes.iter().take(number);
+                    if before.any(|outcomes| outcomes.of(place) == Some(&Outcome::Satisfied)) {
+                        continue;
+                    }
+                }
                 match (&rule.body, outcome) {
                     (_, Outcome::NotSatisfied) => {}
                     (Body::Permission, Outcome::Satisfied) => {
-                        permitted = true;
-                        if said.contains(&place) {
-                            continue;
-                        }
-                        said.push(place);
                         reasons.push(reason(rule, ReasonKind::Permitted, role));
                     }
                     // A permission that cannot be judged permits nothing.
@@ -127,7 +130,8 @@ impl<'r> Assessment<'r> {
                 }
             }
             if !permitted && demand.counts(person.roles()) {
-                reasons.push(no_permit(request, person, outcomes, rules));
+                let lacking = lacking.get_or_insert_with(|| Lacking::new(inner, request));
+                reasons.push(lacking.reason(person, outcomes));
             }
         }
         policies.inner().guards.contribute(&self.guards, &mut reasons, &mut due);
@@ -203,17 +207,9 @@ fn rank(kind: ReasonKind) -> u8 {
 }
 
 fn reason(rule: &Rule, kind: ReasonKind, principal: Option<Role>) -> Reason {
-    let message = rule.message.clone().unwrap_or_else(|| {
-        match kind {
-            ReasonKind::Forbidden => "a prohibition forbids it",
-            ReasonKind::ApprovalDue => "a person has to approve it",
-            _ => "a permission allows it",
-        }
-        .into()
-    });
     // A remedy belongs to what stands in the way.
     let remedy = if kind == ReasonKind::Permitted { None } else { rule.remedy.clone() };
-    Reason { kind, rule: rule.at.clone(), principal, message, remedy }
+    Reason { kind, rule: rule.at.clone(), principal, message: Arc::clone(&rule.message), remedy }
 }
 
 fn in_doubt(rule: &Rule, principal: Option<Role>, problem: &str, unknown: Option<&str>) -> Reason {
@@ -232,34 +228,69 @@ fn in_doubt(rule: &Rule, principal: Option<Role>, problem: &str, unknown: Option
     }
 }
 
-fn no_permit(request: &Request, person: &Person<'_>, outcomes: &Outcomes, rules: &[Rule]) -> Reason {
-    let role = person.role();
-    let principal = person.shown();
-    let action = request.action.name();
-    let resource = format!("{}::{:?}", request.resource.kind.as_str(), request.resource.id);
-    let mut message = format!("no permission lets {principal} do `{action}` on {resource}");
-    let broken = outcomes.iter().find_map(|(place, outcome)| {
-        let rule = rules.get(place).filter(|rule| rule.body == Body::Permission)?;
-        match outcome {
-            Outcome::Error(problem) => Some(format!("; `{}` could not be judged: {problem}", rule.at)),
-            Outcome::Unknown(path) => Some(format!("; `{}` mentions {path}, which is not known", rule.at)),
-            _ => None,
+/// Words what is missing, for each principal that nothing permits the action.
+struct Lacking<'r> {
+    inner: &'r Inner,
+    request: &'r Request,
+    /// `Kind::"identifier"` of the resource.
+    resource: String,
+    text: String,
+}
+
+impl<'r> Lacking<'r> {
+    fn new(inner: &'r Inner, request: &'r Request) -> Self {
+        let mut resource = String::with_capacity(64);
+        show(&mut resource, request.resource.kind.as_str(), &request.resource.id);
+        Self { inner, request, resource, text: String::with_capacity(256) }
+    }
+
+    fn reason(&mut self, person: &Person<'_>, outcomes: &Outcomes) -> Reason {
+        let message = self.message(person, outcomes);
+        Reason {
+            kind: ReasonKind::NotPermitted,
+            rule: self.inner.no_permit.clone(),
+            principal: person.role(),
+            message,
+            remedy: Some(self.remedy(person)),
         }
-    });
-    message.push_str(&broken.unwrap_or_default());
-    let remedy = match request.action.is_declared() {
-        true => format!("add a permit for Action::\"{action}\" and {principal} to permissions/"),
-        false => format!(
-            "add a permit for Action::\"{action}\" and {principal} to permissions/; \
-             without a manifest in tools/ the action is in no class that a permit could name"
-        ),
-    };
-    Reason {
-        kind: ReasonKind::NotPermitted,
-        rule: RuleRef::builtin("cordon:no-permit"),
-        principal: role,
-        message: message.into(),
-        remedy: Some(remedy.into()),
+    }
+
+    fn message(&mut self, person: &Person<'_>, outcomes: &Outcomes) -> Arc<str> {
+        let (text, action) = (&mut self.text, self.request.action.name().as_str());
+        text.clear();
+        text.push_str("no permission lets ");
+        person.show(text);
+        for part in [" do `", action, "` on ", &self.resource] {
+            text.push_str(part);
+        }
+        let broken = outcomes.iter().find_map(|(place, outcome)| {
+            let rule = self.inner.rules.get(place).filter(|rule| rule.body == Body::Permission)?;
+            match outcome {
+                Outcome::Error(problem) => Some(format!("; `{}` could not be judged: {problem}", rule.at)),
+                Outcome::Unknown(path) => {
+                    Some(format!("; `{}` mentions {path}, which is not known", rule.at))
+                }
+                _ => None,
+            }
+        });
+        text.push_str(&broken.unwrap_or_default());
+        text.as_str().into()
+    }
+
+    fn remedy(&mut self, person: &Person<'_>) -> Arc<str> {
+        let (text, action) = (&mut self.text, &self.request.action);
+        text.clear();
+        for part in ["add a permit for Action::\"", action.name().as_str(), "\" and "] {
+            text.push_str(part);
+        }
+        person.show(text);
+        text.push_str(" to permissions/");
+        if !action.is_declared() {
+            text.push_str(
+                "; without a manifest in tools/ the action is in no class that a permit could name",
+            );
+        }
+        text.as_str().into()
     }
 }
 

@@ -4,11 +4,14 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use cordon_core::{Facts, Request, Timestamp};
+use smallvec::SmallVec;
 
+use crate::few::Few;
 use crate::frame::{Frame, Maker};
-use crate::index::{Bucket, Part, Route};
+use crate::index::{Bucket, Keyed, List, Part, Route};
+use crate::person::Person;
 use crate::policies::Inner;
-use crate::program::{Compiled, Inputs, Run};
+use crate::program::{Compiled, Gates, Inputs, Places, Run};
 use crate::stock::Question;
 
 /// What came of one rule for one principal.
@@ -25,7 +28,10 @@ pub(crate) enum Outcome {
 /// What came of the rules about one action, by their place in the list.
 // INVARIANT: in order of place, each once, and none that is not satisfied without doubt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Outcomes(Vec<(usize, Outcome)>);
+pub(crate) struct Outcomes(SmallVec<[(usize, Outcome); 2]>);
+
+/// What came of the rules for each principal, in order.
+pub(crate) type Found = SmallVec<[Outcomes; 3]>;
 
 /// What evaluates rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,13 +45,15 @@ pub(crate) enum Engine {
 
 /// The rules about an action, and a request.
 #[derive(Debug)]
-pub(crate) struct Asked<'r> {
-    pub(crate) inner: &'r Inner,
-    pub(crate) route: &'r Route,
+pub(crate) struct Asked<'a, 'r> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) route: &'a Route,
     pub(crate) request: &'r Request,
-    pub(crate) facts: &'r Facts,
+    pub(crate) facts: &'a Facts,
     pub(crate) now: Timestamp,
     pub(crate) engine: Engine,
+    /// The principals to judge.
+    pub(crate) people: Few<Person<'r>>,
     /// The request as stock Cedar reads it, made when it is first needed.
     pub(crate) frame: OnceCell<Result<Frame, String>>,
 }
@@ -100,14 +108,14 @@ impl FromIterator<(usize, Outcome)> for Outcomes {
     }
 }
 
-impl<'r> Asked<'r> {
+impl<'a, 'r: 'a> Asked<'a, 'r> {
     /// Places of all rules about the action, in order.
     pub(crate) fn about(&self) -> BTreeSet<usize> {
         self.buckets().flat_map(|bucket| &bucket.rules).copied().collect()
     }
 
     /// What comes of every rule about the action, for each principal in order.
-    pub(crate) fn outcomes(&self) -> Result<Vec<Outcomes>, String> {
+    pub(crate) fn outcomes(&self) -> Result<Found, String> {
         match self.inputs() {
             None => self.all_by_stock(),
             Some(inputs) if self.route.action.is_declared() && inputs.unknown.is_empty() => {
@@ -139,17 +147,17 @@ impl<'r> Asked<'r> {
         Ok(all)
     }
 
-    fn inputs(&self) -> Option<Inputs<'r>> {
+    fn inputs(&self) -> Option<Inputs<'a>> {
         match self.engine {
             Engine::Stock => None,
             Engine::Compiled => {
                 let Inner { directory, needs, .. } = self.inner;
-                Inputs::new(self.request, self.facts, self.now, directory, needs)
+                Inputs::new(self.request, self.facts, self.now, directory, needs, &self.people)
             }
         }
     }
 
-    fn buckets(&self) -> impl Iterator<Item = &'r Bucket> {
+    fn buckets(&self) -> impl Iterator<Item = &'a Bucket> + use<'a, 'r> {
         let index = &self.inner.index;
         index.permissions(self.route).chain(index.restrictions(self.route))
     }
@@ -175,7 +183,7 @@ impl<'r> Asked<'r> {
         Ok(Question { inner: self.inner, route: self.route, frame, judged, part })
     }
 
-    fn all_by_stock(&self) -> Result<Vec<Outcomes>, String> {
+    fn all_by_stock(&self) -> Result<Found, String> {
         let frame = self.frame()?;
         (0..frame.judged.len()).map(|place| self.question(place, Part::Whole)?.outcomes()).collect()
     }
@@ -193,26 +201,40 @@ impl<'r> Asked<'r> {
     }
 
     /// A declared action, and everything known.
-    fn compiled(&self, inputs: &Inputs<'_>) -> Result<Vec<Outcomes>, String> {
+    fn compiled(&self, inputs: &Inputs<'_>) -> Result<Found, String> {
         let mut run = Run::new(&self.inner.program, inputs, &self.route.restricting);
         let mut shared = Outcomes::default();
         let mut left = Left::Nothing;
-        for bucket in self.buckets() {
-            let thing = &self.request.resource;
-            for place in bucket.shared.about(thing.kind.as_str(), &thing.id, inputs.server()) {
-                left = left.max(self.add(place, &mut run, &mut shared));
-            }
+        let mut places = Places::new();
+        self.lists(inputs, |bucket| &bucket.shared, |list| list.met(&mut run, &mut places));
+        for place in places.drain(..) {
+            left = left.max(self.add(place, &mut run, &mut shared));
         }
-        let mut all = Vec::with_capacity(3);
+        let mut named: SmallVec<[&Gates; 4]> = SmallVec::new();
+        self.lists(
+            inputs,
+            |bucket| &bucket.own,
+            |list| {
+                list.met(&mut run, &mut places);
+                named.extend(list.gates_by_principal());
+            },
+        );
+        let mut met: SmallVec<[Met; 16]> =
+            places.iter().map(|place| Met { place: *place, answer: None }).collect();
+        let mut all = Found::new();
         for (number, judged) in inputs.judged().enumerate() {
             run.turn_to(judged);
             let mut found = shared.clone();
             let mut left = left;
+            for met in &mut met {
+                left = left.max(self.add_met(met, &mut run, &mut found));
+            }
+            places.clear();
+            named.iter().for_each(|gates| gates.of_principal(judged, &mut places));
+            for place in &places {
+                left = left.max(self.add(*place, &mut run, &mut found));
+            }
             for bucket in self.buckets() {
-                let thing = &self.request.resource;
-                for place in bucket.own.about(thing.kind.as_str(), &thing.id, inputs.server()) {
-                    left = left.max(self.add(place, &mut run, &mut found));
-                }
                 left = left.max(self.outside(bucket, &run));
             }
             all.push(self.completed(number, found, left)?);
@@ -220,20 +242,54 @@ impl<'r> Asked<'r> {
         Ok(all)
     }
 
-    /// Adds the outcome of one compiled rule, which is in a bucket of the action.
-    fn add<'v>(&'v self, place: usize, run: &mut Run<'v>, outcomes: &mut Outcomes) -> Left {
-        let Some((rule, scope)) = self.inner.program.rule(place).and_then(|rule| Some((rule, rule.scope()?)))
-        else {
-            return Left::Everything;
-        };
-        if (scope.exact && !run.covers(scope)) || !run.reaches(scope) {
+    /// Hands on the compiled rules of one kind that could be about the resource.
+    fn lists<'s>(
+        &'s self,
+        inputs: &Inputs<'_>,
+        kind: fn(&'s Bucket) -> &'s Keyed,
+        mut add: impl FnMut(&'s List),
+    ) {
+        let (thing, server) = (&self.request.resource, inputs.server());
+        for bucket in self.buckets() {
+            kind(bucket).about(thing.kind.as_str(), &thing.id, server, &mut add);
+        }
+    }
+
+    /// Adds the outcome of a rule that is asked for every principal. Conditions that are the same for
+    /// all of them are asked once.
+    fn add_met<'v>(&'v self, met: &mut Met, run: &mut Run<'v>, outcomes: &mut Outcomes) -> Left {
+        let Some((rule, holds)) = self.in_scope(met.place, run) else { return Left::Everything };
+        if !holds {
             return Left::Nothing;
         }
-        match rule.outcome(run) {
-            Some(outcome) => outcomes.add(place, outcome),
-            None => return Left::Everything,
+        let outcome = match met.answer {
+            Some(true) => Outcome::Satisfied,
+            Some(false) => Outcome::NotSatisfied,
+            None => match rule.outcome(run) {
+                Some(outcome) => outcome,
+                None => return Left::Everything,
+            },
+        };
+        if rule.has_shared_conditions() {
+            met.answer = match outcome {
+                Outcome::Satisfied => Some(true),
+                Outcome::NotSatisfied => Some(false),
+                Outcome::Error(_) | Outcome::Unknown(_) => None,
+            };
         }
-        Left::Nothing
+        settled(outcomes, met.place, outcome)
+    }
+
+    /// A compiled rule of a bucket of the action, and whether its scope holds.
+    fn in_scope<'v>(&'v self, place: usize, run: &Run<'v>) -> Option<(&'v Compiled, bool)> {
+        let rule = self.inner.program.rule(place)?;
+        let scope = rule.scope()?;
+        Some((rule, (!scope.exact || run.covers(scope)) && run.reaches(scope)))
+    }
+
+    /// Adds the outcome of one compiled rule, which is in a bucket of the action.
+    fn add<'v>(&'v self, place: usize, run: &mut Run<'v>, outcomes: &mut Outcomes) -> Left {
+        self.add_met(&mut Met { place, answer: None }, run, outcomes)
     }
 
     /// Whether a rule that is not compiled could apply.
@@ -244,11 +300,11 @@ impl<'r> Asked<'r> {
     }
 
     /// An action that nobody declared, or values that are not known.
-    fn in_doubt(&self, inputs: &Inputs<'_>) -> Result<Vec<Outcomes>, String> {
+    fn in_doubt(&self, inputs: &Inputs<'_>) -> Result<Found, String> {
         let program = &self.inner.program;
         let mut grouped = Run::new(program, inputs, &self.route.restricting);
         let mut ungrouped = Run::new(program, inputs, &self.route.permitting);
-        let mut all = Vec::with_capacity(3);
+        let mut all = Found::new();
         for (number, judged) in inputs.judged().enumerate() {
             grouped.turn_to(judged);
             ungrouped.turn_to(judged);
@@ -326,6 +382,14 @@ impl<'r> Asked<'r> {
             None => Left::Everything,
         }
     }
+}
+
+/// A rule that the request may meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Met {
+    place: usize,
+    /// Whether its conditions hold, once that is known for every principal.
+    answer: Option<bool>,
 }
 
 /// What of a principal's rules stock Cedar still has to evaluate.

@@ -189,7 +189,7 @@ impl Maker<'_> {
         let mut judged: Vec<Judged> = Vec::new();
         let mut shared: Option<Context> = None;
         let per_role = self.needs.context("role");
-        for person in people(request, per_role) {
+        for person in people(request, per_role).iter() {
             let uid = self.uid(person.principal.kind.as_str(), &person.principal.id)?;
             let context = match &shared {
                 Some(context) if !per_role => context.clone(),

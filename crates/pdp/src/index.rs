@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, pst};
 use cordon_core::{Action, ResourceKind};
 
-use crate::program::{Program, Scope, Uid};
+use crate::program::{Gates, Places, Program, Run, Scope, Uid};
 use crate::rule::Rule;
 
 /// Rules about one action or group, or about every action.
@@ -53,8 +53,16 @@ pub(crate) struct Sets {
 #[derive(Debug, Default)]
 pub(crate) struct Keyed {
     /// Rules about every thing, or about every thing of a type.
-    pub(crate) any: Vec<usize>,
-    by_thing: HashMap<Box<str>, HashMap<Box<str>, Vec<usize>>>,
+    any: List,
+    by_thing: HashMap<Box<str>, HashMap<Box<str>, List>>,
+}
+
+/// Rules that one thing meets.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    places: Vec<usize>,
+    /// The same rules by what else must hold, where that tells them apart.
+    gates: Option<Box<Gates>>,
 }
 
 /// All rules by action.
@@ -102,6 +110,12 @@ impl Index {
                 }
             }
         }
+        for slice in &mut index.slices {
+            for bucket in [&mut slice.permissions, &mut slice.restrictions] {
+                bucket.shared.sort_out(program);
+                bucket.own.sort_out(program);
+            }
+        }
         Ok(index)
     }
 
@@ -131,14 +145,15 @@ impl Index {
         permitting: Vec<Box<str>>,
         restricting: Vec<Box<str>>,
     ) -> Route {
-        let places = |names: &[Box<str>]| {
-            std::iter::once(0)
-                .chain(names.iter().filter_map(|name| self.by_name.get(name).copied()))
-                .collect()
+        let places = |names: &[Box<str>], kind: fn(&Slice) -> &Bucket| {
+            let named = names.iter().filter_map(|name| self.by_name.get(name).copied());
+            let filled =
+                |slice: &usize| self.slices.get(*slice).is_some_and(|slice| !kind(slice).rules.is_empty());
+            std::iter::once(0).chain(named).filter(filled).collect()
         };
         Route {
-            permissions: places(&permitting),
-            restrictions: places(&restricting),
+            permissions: places(&permitting, |slice| &slice.permissions),
+            restrictions: places(&restricting, |slice| &slice.restrictions),
             action,
             permitting,
             restricting,
@@ -232,39 +247,71 @@ impl Sets {
 impl Keyed {
     /// Most that one thing meets, which may belong to a server.
     fn load(&self, program: &Program) -> Load {
-        let most = |things: Option<&HashMap<Box<str>, Vec<usize>>>| {
+        let most = |things: Option<&HashMap<Box<str>, List>>| {
             let lists = things.into_iter().flat_map(HashMap::values);
-            lists.map(|places| load(program, places)).max().unwrap_or_default()
+            lists.map(|list| load(program, &list.places)).max().unwrap_or_default()
         };
         let (servers, others): (Vec<_>, Vec<_>) =
             self.by_thing.keys().partition(|kind| ***kind == *ResourceKind::SERVER);
         let most_of = |kinds: Vec<&Box<str>>| {
             kinds.into_iter().map(|kind| most(self.by_thing.get(kind))).max().unwrap_or_default()
         };
-        [most_of(servers), most_of(others)].into_iter().fold(load(program, &self.any), plus)
+        [most_of(servers), most_of(others)].into_iter().fold(load(program, &self.any.places), plus)
     }
 
     fn add(&mut self, place: usize, scope: &Scope) {
         match scope.resource.key() {
-            None => self.any.push(place),
+            None => self.any.places.push(place),
             Some(Uid { kind, id }) => {
                 let things = self.by_thing.entry(kind.clone()).or_default();
-                things.entry(id.clone()).or_default().push(place);
+                things.entry(id.clone()).or_default().places.push(place);
             }
         }
     }
 
-    /// Rules that could be about a thing, which may belong to a server.
-    pub(crate) fn about(&self, kind: &str, id: &str, server: Option<&str>) -> impl Iterator<Item = usize> {
-        let (thing, server) = match self.by_thing.is_empty() {
-            true => (None, None),
-            false => (
-                self.by_thing.get(kind).and_then(|things| things.get(id)),
-                server.and_then(|server| self.by_thing.get(ResourceKind::SERVER)?.get(server)),
-            ),
-        };
-        let lists = [thing, server].into_iter().flatten();
-        self.any.iter().chain(lists.flatten()).copied()
+    /// Looks for keys by which the rules of each list can be told apart.
+    fn sort_out(&mut self, program: &Program) {
+        let things = self.by_thing.values_mut().flat_map(HashMap::values_mut);
+        for list in things.chain([&mut self.any]) {
+            list.gates = Gates::new(program, &list.places).map(Box::new);
+        }
+    }
+
+    /// Hands on the rules that could be about a thing, which may belong to a server.
+    pub(crate) fn about<'i>(
+        &'i self,
+        kind: &str,
+        id: &str,
+        server: Option<&str>,
+        mut add: impl FnMut(&'i List),
+    ) {
+        if !self.any.places.is_empty() {
+            add(&self.any);
+        }
+        if self.by_thing.is_empty() {
+            return;
+        }
+        if let Some(list) = self.by_thing.get(kind).and_then(|things| things.get(id)) {
+            add(list);
+        }
+        if let Some(list) = server.and_then(|server| self.by_thing.get(ResourceKind::SERVER)?.get(server)) {
+            add(list);
+        }
+    }
+}
+
+impl List {
+    /// Adds the rules that the request may meet, but for those of [`Self::gates_by_principal`].
+    pub(crate) fn met<'v>(&'v self, run: &mut Run<'v>, places: &mut Places) {
+        match &self.gates {
+            None => places.extend_from_slice(&self.places),
+            Some(gates) => gates.met(run, places),
+        }
+    }
+
+    /// The rules that only one principal meets.
+    pub(crate) fn gates_by_principal(&self) -> Option<&Gates> {
+        self.gates.as_deref().filter(|gates| gates.names_principals())
     }
 }
 

@@ -17,6 +17,7 @@ mod decide;
 mod diagnostic;
 mod engine;
 mod explain;
+mod few;
 mod frame;
 mod index;
 mod manifest;

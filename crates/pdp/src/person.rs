@@ -1,6 +1,10 @@
 //! The principals of a request that are judged.
 
+use std::fmt::Write as _;
+
 use cordon_core::{Principal, Request, Role};
+
+use crate::few::Few;
 
 /// One principal to judge, with every part it plays.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +27,14 @@ impl<'r> Person<'r> {
 
     /// An entity as policies write it, without the namespace.
     pub(crate) fn shown(&self) -> String {
-        format!("{}::{:?}", self.principal.kind.as_str(), self.principal.id)
+        let mut text = String::new();
+        self.show(&mut text);
+        text
+    }
+
+    /// Writes what [`Self::shown`] gives.
+    pub(crate) fn show(&self, out: &mut String) {
+        show(out, self.principal.kind.as_str(), &self.principal.id);
     }
 
     fn play(&mut self, role: Role) {
@@ -38,8 +49,8 @@ impl<'r> Person<'r> {
 
 /// The principals to judge, in order of their first parts. One that plays two parts is judged once,
 /// unless a rule asks for the part (`per_role`).
-pub(crate) fn people(request: &Request, per_role: bool) -> Vec<Person<'_>> {
-    let mut people: Vec<Person<'_>> = Vec::with_capacity(3);
+pub(crate) fn people(request: &Request, per_role: bool) -> Few<Person<'_>> {
+    let mut people: Few<Person<'_>> = Few::default();
     for (role, principal) in request.chain.members() {
         let known = people.iter_mut().find(|one| !per_role && same(one.principal, principal));
         match known {
@@ -48,6 +59,21 @@ pub(crate) fn people(request: &Request, per_role: bool) -> Vec<Person<'_>> {
         }
     }
     people
+}
+
+/// Writes an entity as policies do, without the namespace: `User::"alice"`.
+pub(crate) fn show(out: &mut String, kind: &str, id: &str) {
+    out.push_str(kind);
+    out.push_str("::");
+    // What needs no escape is most of what there is.
+    if id.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        out.push('"');
+        out.push_str(id);
+        out.push('"');
+    } else {
+        // Writing to a `String` cannot fail.
+        let _ = write!(out, "{id:?}");
+    }
 }
 
 /// Whether two entries of a chain name one principal.

@@ -39,6 +39,8 @@ pub struct PolicySet {
 pub(crate) struct Inner {
     digest: Digest,
     pub(crate) rules: Vec<Rule>,
+    /// The built-in rule that what nothing permits is refused.
+    pub(crate) no_permit: RuleRef,
     pub(crate) guards: Guards,
     pub(crate) index: Index,
     pub(crate) needs: Needs,
@@ -366,6 +368,7 @@ impl Inner {
         Self {
             digest,
             rules: Vec::new(),
+            no_permit: RuleRef::builtin("cordon:no-permit"),
             guards: checked.guards,
             index: Index::default(),
             needs: Needs::default(),
@@ -438,7 +441,7 @@ fn never() -> Result<Rule, String> {
     Ok(Rule {
         at: RuleRef::builtin("cordon:never"),
         body: Body::Prohibition,
-        message: Some("the action exists to be refused".into()),
+        message: "the action exists to be refused".into(),
         remedy: None,
         actions: Some(vec![NEVER.into()]),
         exact: true,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use cedar_policy::pst::{
     ActionConstraint, Clause, EntityOrSlot, EntityUID, PrincipalConstraint, ResourceConstraint,
@@ -30,6 +31,15 @@ impl Body {
     pub(crate) const fn restricts(&self) -> bool {
         !matches!(self, Self::Permission)
     }
+
+    /// What a rule says that has no `@message`.
+    const fn message(&self) -> &'static str {
+        match self {
+            Self::Permission => "a permission allows it",
+            Self::Prohibition => "a prohibition forbids it",
+            Self::Obligation(_) => "a person has to approve it",
+        }
+    }
 }
 
 /// One policy.
@@ -37,8 +47,9 @@ impl Body {
 pub(crate) struct Rule {
     pub(crate) at: RuleRef,
     pub(crate) body: Body,
-    pub(crate) message: Option<Box<str>>,
-    pub(crate) remedy: Option<Box<str>>,
+    /// What it says where it is a reason.
+    pub(crate) message: Arc<str>,
+    pub(crate) remedy: Option<Arc<str>>,
     /// Names of actions and groups in the scope; `None` is every action.
     pub(crate) actions: Option<Vec<Box<str>>>,
     /// Whether the scope says `action ==`.
@@ -87,7 +98,11 @@ pub(crate) enum Folder {
 #[derive(Debug, Clone)]
 pub(crate) struct PolicyFile<'s> {
     pub(crate) path: &'s str,
+    /// The path as the rules of the file share it.
+    name: Arc<str>,
     pub(crate) source: &'s str,
+    /// Where the lines of `source` end.
+    line_ends: Vec<usize>,
     pub(crate) cedar: CedarText,
     /// The policies as the engine read them, by their place in the file.
     pub(crate) set: cedar_policy::PolicySet,
@@ -111,7 +126,8 @@ impl<'s> PolicyFile<'s> {
                 .map(|error| engine_finding(path, source, &cedar, Severity::Error, error))
                 .collect::<Vec<_>>()
         })?;
-        let mut file = Self { path, source, cedar, set, rules: Vec::new() };
+        let line_ends = source.match_indices('\n').map(|(at, _)| at).collect();
+        let mut file = Self { path, name: path.into(), source, line_ends, cedar, set, rules: Vec::new() };
         let mut findings = Vec::new();
         if file.set.num_of_policies().saturating_add(file.set.num_of_templates()) != file.cedar.policies.len()
         {
@@ -179,8 +195,8 @@ impl<'s> PolicyFile<'s> {
         let at = self.reference(text, &annotations).map_err(refuse)?;
         Ok(Rule {
             at,
+            message: annotations.get("message").map_or(body.message(), String::as_str).into(),
             body,
-            message: annotations.get("message").map(|text| text.as_str().into()),
             remedy: annotations.get("remedy").map(|text| text.as_str().into()),
             actions: actions(&tree.body().action).map_err(|message| (scope.clone(), message, None))?,
             exact: matches!(tree.body().action, ActionConstraint::Eq(_)),
@@ -198,8 +214,8 @@ impl<'s> PolicyFile<'s> {
         annotations: &BTreeMap<String, String>,
     ) -> Result<RuleRef, String> {
         let start = self.cedar.original(text.effect.clone()).start;
-        let before = self.source.get(..start).unwrap_or_default();
-        let line = u32::try_from(before.matches('\n').count().saturating_add(1)).unwrap_or(u32::MAX);
+        let before = self.line_ends.partition_point(|end| *end < start);
+        let line = u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX);
         let rule = match annotations.get("id") {
             Some(id) => {
                 let plain = (1..=128).contains(&id.len()) && !id.chars().any(char::is_control);
@@ -212,7 +228,7 @@ impl<'s> PolicyFile<'s> {
             }
             None => format!("{}:{line}", self.path).into(),
         };
-        Ok(RuleRef { rule, file: self.path.into(), line })
+        Ok(RuleRef { rule, file: Arc::clone(&self.name), line })
     }
 }
 

@@ -149,7 +149,7 @@ impl Case {
             failures.push(failure.into());
         }
         for rule in &self.rules {
-            if !judgement.reasons.iter().any(|reason| reason.rule.rule == *rule) {
+            if !judgement.reasons.iter().any(|reason| *reason.rule.rule == **rule) {
                 let got: Vec<String> =
                     judgement.reasons.iter().map(|reason| format!("`{}`", reason.rule.rule)).collect();
                 failures.push(format!("expected the rule `{rule}`, got {}", got.join(", ")).into());

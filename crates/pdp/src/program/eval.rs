@@ -106,6 +106,27 @@ impl<'v> Run<'v> {
         }
     }
 
+    /// The value of a node if it is a text; nothing for what is absent or of another type.
+    pub(crate) fn text(&self, id: NodeId) -> Option<&'v str> {
+        let program = self.program;
+        let val = match &program.nodes.get(id)?.node {
+            Node::Member(member) => self.inputs.member(*member, self.judged),
+            Node::Attr(of, name) => match program.nodes.get(*of)?.node {
+                Node::Var(Var::Resource) => self.inputs.of_resource(name),
+                Node::Member(member) => match self.inputs.member(member, self.judged)? {
+                    Val::Record(record) => record.get(name).and_then(Val::of),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        match val {
+            Some(Val::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether a node holds; an error if it is not a question or has no answer.
     pub(crate) fn test(&mut self, id: NodeId) -> Tested {
         let program = self.program;

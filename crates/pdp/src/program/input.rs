@@ -10,9 +10,10 @@ use cordon_core::{
 use super::node::{Member, Uid};
 use super::value::{Ambiguities, Entity, Items, Names, Val};
 use crate::data::{Directory, Known};
+use crate::few::Few;
 use crate::frame::{DEPTH_MAX, LATEST, Unknown};
 use crate::needs::Needs;
-use crate::person::{Person, people, same};
+use crate::person::{Person, same};
 
 /// A request as a program reads it.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Inputs<'r> {
     facts: &'r Facts,
     now_ms: i64,
     /// The principals to judge; identical ones are judged once.
-    judged: Vec<Judged<'r>>,
+    judged: Few<Judged<'r>>,
     ambiguous: Ambiguities,
     session_id: OnceCell<String>,
     server: Option<&'r str>,
@@ -70,6 +71,11 @@ impl<'r> Judged<'r> {
         self.person.principal.teams.iter().chain(known).map(|team| &**team)
     }
 
+    /// Every team it is in, directly or through another one; one may come twice.
+    pub(crate) fn all_teams(&self) -> impl Iterator<Item = &str> {
+        self.teams().chain(self.outer.iter().copied())
+    }
+
     /// Whether it is in a team, directly or through another one.
     pub(crate) fn is_in_team(&self, team: &str) -> bool {
         self.teams().any(|direct| direct == team) || self.outer.contains(team)
@@ -86,6 +92,7 @@ impl<'r> Inputs<'r> {
         now: Timestamp,
         directory: &'r Directory,
         needs: &Needs,
+        people: &Few<Person<'r>>,
     ) -> Option<Self> {
         let resource = &request.resource;
         let kind = resource.kind.as_str();
@@ -101,7 +108,7 @@ impl<'r> Inputs<'r> {
             request,
             facts,
             now_ms: i64::try_from(now.as_micros() / 1_000).ok()?,
-            judged: Vec::new(),
+            judged: Few::default(),
             ambiguous: Ambiguities::default(),
             session_id: OnceCell::new(),
             server: server(request),
@@ -110,8 +117,9 @@ impl<'r> Inputs<'r> {
         for (_, principal) in request.chain.members() {
             look.record(&principal.attributes);
             let same_as_resource = principal.kind.as_str() == kind && principal.id == resource.id;
-            let twice =
-                request.chain.members().any(|(_, other)| same(principal, other) && principal != other);
+            let twice = request.chain.members().any(|(_, other)| {
+                !std::ptr::eq(principal, other) && same(principal, other) && principal != other
+            });
             if same_as_resource || principal.kind == PrincipalKind::Team || twice {
                 return None;
             }
@@ -119,8 +127,7 @@ impl<'r> Inputs<'r> {
         if look.odd {
             return None;
         }
-        let people = people(request, needs.per_role());
-        inputs.judged = people.into_iter().map(|person| Judged::new(person, directory)).collect();
+        inputs.judged = people.iter().map(|person| Judged::new(*person, directory)).collect();
         facts.ambiguous.iter().for_each(|ambiguity| inputs.ambiguous.add(*ambiguity));
         inputs.ambiguous.no_manifest |= !request.action.is_declared();
         inputs.ambiguous.unknown_input |= look.unknown;

@@ -11,15 +11,18 @@ mod compile;
 mod differential;
 mod eval;
 mod fault;
+mod gate;
 mod input;
 mod node;
 mod scope;
 mod value;
 
 use self::compile::Outside;
+use self::gate::Key;
 use self::node::{NodeId, Nodes};
 
 pub(crate) use self::eval::Run;
+pub(crate) use self::gate::{Gates, Places};
 pub(crate) use self::input::Inputs;
 pub(crate) use self::node::Uid;
 pub(crate) use self::scope::{Reach, Scope};
@@ -40,6 +43,7 @@ pub(crate) struct Compiled {
     scope: Option<Scope>,
     condition: Condition,
     own: bool,
+    shared_conditions: bool,
     steps: u64,
 }
 
@@ -72,6 +76,14 @@ impl Program {
         self.rules.get(place)
     }
 
+    /// What must hold before a rule's conditions can; `None` if that cannot be said.
+    fn keys(&self, rule: &Compiled) -> Option<Vec<Key>> {
+        match rule.condition {
+            Condition::Node(node) => gate::keys(&self.nodes, node),
+            Condition::Always | Condition::Outside(_) => None,
+        }
+    }
+
     /// Places of the rules that stock Cedar evaluates, and why.
     pub(crate) fn outside(&self) -> impl Iterator<Item = (usize, &str)> {
         self.rules.iter().enumerate().filter_map(|(place, rule)| match &rule.condition {
@@ -97,13 +109,18 @@ impl Compiled {
             (Some(Scope { principal: Reach::Any, .. }), Condition::Node(node)) => nodes.is_own(*node),
             _ => true,
         };
+        let shared_conditions = match &condition {
+            Condition::Always => true,
+            Condition::Node(node) => !nodes.is_own(*node),
+            Condition::Outside(_) => false,
+        };
         // Two for the scope.
         let steps = match &condition {
             Condition::Always => 2,
             Condition::Node(node) => nodes.get(*node).map_or(2, |entry| entry.steps.saturating_add(2)),
             Condition::Outside(_) => STOCK_STEPS,
         };
-        Self { scope, condition, own, steps }
+        Self { scope, condition, own, shared_conditions, steps }
     }
 
     /// Most steps of one decision that it takes.
@@ -119,6 +136,11 @@ impl Compiled {
     /// Whether its outcome can differ between the principals of one request.
     pub(crate) const fn is_own(&self) -> bool {
         self.own
+    }
+
+    /// Whether its conditions are the same for every principal, whatever its scope says.
+    pub(crate) const fn has_shared_conditions(&self) -> bool {
+        self.shared_conditions
     }
 
     /// Whether stock Cedar evaluates it.

@@ -158,6 +158,13 @@ impl NodeId {
     }
 }
 
+impl Entry {
+    /// How often it occurs in rules and other nodes.
+    pub(crate) const fn uses(&self) -> u32 {
+        self.uses
+    }
+}
+
 impl Nodes {
     /// The place of `node`, which is added if it is not there.
     pub(crate) fn add(&mut self, node: Node) -> NodeId {

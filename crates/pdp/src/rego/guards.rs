@@ -1,6 +1,7 @@
 //! All guards of a source: read, cross-checked, ready to judge.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cordon_core::{Class, Facts, Obligation, ObligationKind, Reason, ReasonKind, Verdict};
 use regorus::Value;
@@ -114,7 +115,7 @@ impl Guards {
     ) {
         for (place, outcome) in outcomes {
             let Some(rule) = self.rules.get(*place) else { continue };
-            let reason = |kind, message: Box<str>, remedy: Option<Box<str>>| Reason {
+            let reason = |kind, message: Arc<str>, remedy: Option<Arc<str>>| Reason {
                 kind,
                 rule: rule.at.clone(),
                 principal: None,
@@ -129,7 +130,7 @@ impl Guards {
                 GuardOutcome::NotSatisfied => {}
                 GuardOutcome::Denies(messages) => {
                     reasons.extend(
-                        messages.iter().map(|text| reason(ReasonKind::Forbidden, text.clone(), None)),
+                        messages.iter().map(|text| reason(ReasonKind::Forbidden, (&**text).into(), None)),
                     );
                 }
                 GuardOutcome::Obliges(kinds) => {

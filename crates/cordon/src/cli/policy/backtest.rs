@@ -166,7 +166,7 @@ impl Report {
             request: &request,
             facts: &facts,
             now: recorded.now,
-            messages: judgement.reasons.iter().map(|reason| reason.message.clone()).collect(),
+            messages: judgement.reasons.iter().map(|reason| (&*reason.message).into()).collect(),
         };
         self.changes.take(from, Side::of(&judgement), recorded.same_obligations(&judgement), example);
     }

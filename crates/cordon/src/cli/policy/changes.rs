@@ -146,6 +146,9 @@ impl Side {
     /// The side that a judgement is.
     pub(super) fn of(judgement: &cordon_core::Judgement) -> Self {
         let rule = judgement.reasons.first().map(|reason| reason.rule.rule.clone());
-        Self { verdict: Verdict::as_str(judgement.verdict).into(), rule: rule.unwrap_or_default() }
+        Self {
+            verdict: Verdict::as_str(judgement.verdict).into(),
+            rule: rule.as_deref().unwrap_or_default().into(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cordon_core::RuleRef;
 use cordon_guard::policy::{PolicySet, Severity};
 use serde_json::json;
 
@@ -66,7 +67,7 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
                 "steps_max": bound.steps_max,
             })),
             "left_to_stock_cedar": left.iter().map(|(rule, why)| json!({
-                "rule": rule.rule, "file": rule.file, "line": rule.line, "why": why,
+                "rule": &*rule.rule, "file": &*rule.file, "line": rule.line, "why": why,
             })).collect::<Vec<_>>(),
             "findings": findings.iter().map(finding_json).collect::<Vec<_>>(),
         }))?,
@@ -82,30 +83,32 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Ended {
                     file.version
                 ))?;
             }
-            if let Some(counts) = counts {
-                term::say(format_args!(
-                    "{}, {}, {}, {}, {}, {}",
-                    count(counts.permissions, "permission"),
-                    count(counts.prohibitions, "prohibition"),
-                    count(counts.obligations, "obligation"),
-                    count(counts.guards, "guard rule"),
-                    count(counts.manifests, "tool manifest"),
-                    count(counts.tests, "test"),
-                ))?;
-            }
-            for (rule, why) in &left {
-                term::say(format_args!("left to stock Cedar, which is slower: {rule}: {why}"))?;
-            }
-            if let Some(bound) = bound {
-                let action =
-                    bound.action.as_ref().map_or("an action without a manifest", |name| name.as_str());
-                let rules = count(bound.rules, "rule");
-                let (steps, steps_max) = (bound.steps, bound.steps_max);
-                term::say(format_args!("at most {steps} of {steps_max} steps: {action}, {rules}"))?;
-            }
+            summary(policies.as_ref(), &left)?;
             let verdict = if passed { Tone::Good.paint("ok") } else { Tone::Bad.paint("refused") };
             term::say(format_args!("{verdict}: {}, {}", count(errors, "error"), count(warnings, "warning")))?;
         }
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
+}
+
+/// What the policies are made of, and what deciding about them may take.
+fn summary(policies: Option<&PolicySet>, left: &[(&RuleRef, &str)]) -> std::io::Result<()> {
+    let Some(policies) = policies else { return Ok(()) };
+    let (counts, bound) = (policies.counts(), policies.bound());
+    term::say(format_args!(
+        "{}, {}, {}, {}, {}, {}",
+        count(counts.permissions, "permission"),
+        count(counts.prohibitions, "prohibition"),
+        count(counts.obligations, "obligation"),
+        count(counts.guards, "guard rule"),
+        count(counts.manifests, "tool manifest"),
+        count(counts.tests, "test"),
+    ))?;
+    for (rule, why) in left {
+        term::say(format_args!("left to stock Cedar, which is slower: {rule}: {why}"))?;
+    }
+    let action = bound.action.as_ref().map_or("an action without a manifest", |name| name.as_str());
+    let rules = count(bound.rules, "rule");
+    let (steps, steps_max) = (bound.steps, bound.steps_max);
+    term::say(format_args!("at most {steps} of {steps_max} steps: {action}, {rules}"))
 }

@@ -127,8 +127,8 @@ fn explanation_json(explanation: &Explanation) -> Value {
     let rule = |rule: &RuleExplanation| {
         let (word, why) = outcome(&rule.outcome);
         json!({
-            "rule": rule.rule.rule,
-            "file": rule.rule.file,
+            "rule": &*rule.rule.rule,
+            "file": &*rule.rule.file,
             "line": rule.rule.line,
             "kind": kind(rule.kind),
             "outcome": word.replace(' ', "_"),
@@ -140,12 +140,12 @@ fn explanation_json(explanation: &Explanation) -> Value {
         "bundle": judgement.bundle.to_string(),
         "reasons": judgement.reasons.iter().map(|reason| json!({
             "kind": reason.kind.as_str(),
-            "rule": reason.rule.rule,
-            "file": reason.rule.file,
+            "rule": &*reason.rule.rule,
+            "file": &*reason.rule.file,
             "line": reason.rule.line,
             "principal": reason.principal.map(|role| role.as_str()),
-            "message": reason.message,
-            "remedy": reason.remedy,
+            "message": &*reason.message,
+            "remedy": reason.remedy.as_deref(),
         })).collect::<Vec<_>>(),
         "principals": explanation.principals.iter().map(|part| json!({
             "role": part.role.as_str(),

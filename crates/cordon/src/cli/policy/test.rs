@@ -86,10 +86,10 @@ fn outcome_json(outcome: &TestOutcome) -> Value {
         "failures": outcome.failures,
         "verdict": outcome.judgement.verdict.as_str(),
         "reasons": outcome.judgement.reasons.iter().map(|reason| json!({
-            "rule": reason.rule.rule,
-            "file": reason.rule.file,
+            "rule": &*reason.rule.rule,
+            "file": &*reason.rule.file,
             "line": reason.rule.line,
-            "message": reason.message,
+            "message": &*reason.message,
         })).collect::<Vec<_>>(),
     })
 }
