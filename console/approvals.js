@@ -1,25 +1,13 @@
 // Calls that wait for a person: the exact call, and an answer that the approver's own key signs.
-import { Approver } from "./ballot.js";
+import { current, whenChanged } from "./keys.js";
 import { element, laidOut, pairs } from "./text.js";
 
 const place = document.getElementById("approvals");
 const count = document.getElementById("approvals-count");
-const keyState = document.getElementById("key-state");
 const cards = new Map();
-let approver;
 
-export function takeKeys() {
-  document.getElementById("key-file").addEventListener("change", async ({ target }) => {
-    approver = undefined;
-    try {
-      approver = await Approver.read(target.files[0]);
-      keyState.textContent = "";
-      keyState.append(element("span", { text: `Answers are signed as ${approver.name}.` }));
-    } catch (error) {
-      keyState.textContent = "";
-      keyState.append(element("span", { className: "deny", text: error.message }));
-    }
-    target.value = "";
+export function takeApprovals() {
+  whenChanged(() => {
     for (const card of cards.values()) card.enable();
   });
 }
@@ -47,13 +35,13 @@ function made(node, approval) {
   const grant = element("button", { className: "grant", text: "Grant" });
   const refuse = element("button", { className: "refuse", text: "Deny" });
   const enable = () => {
-    grant.disabled = refuse.disabled = !approver;
-    said.textContent = approver ? "" : "Load your approver key to answer.";
+    grant.disabled = refuse.disabled = !current();
+    said.textContent = current() ? "" : "Load your approver key to answer.";
   };
   const answer = async (word) => {
     grant.disabled = refuse.disabled = true;
     try {
-      const ballot = await approver.answer(approval, word);
+      const ballot = await current().answer(approval, word);
       await node.post(`/v1/approvals/${encodeURIComponent(approval.id)}/answer`, ballot);
       await showApprovals(node);
     } catch (error) {

@@ -1,6 +1,7 @@
-// An approver's signed answer. The key is read from its file, held by the browser so that no script
-// can read it out, and signs the same bytes as the command line: deterministic CBOR (RFC 8949 §4.2.1)
-// ["cordon/ballot/v1", approval, binding, answer, approver, microseconds], Ed25519.
+// An approver's signed words. The key is read from its file, held by the browser so that no script can
+// read it out, and signs the same bytes as the command line with Ed25519, as deterministic CBOR
+// (RFC 8949 §4.2.1): an answer is ["cordon/ballot/v1", approval, binding, answer, approver,
+// microseconds], a release ["cordon/lift/v1", "session" or "kill", id, binding, approver, microseconds].
 
 const KEY_FILE = /^cordon-key\/v1 approver ([A-Za-z0-9+/]{43}=)\s*$/;
 // What stands before the 32 bytes of a private key in PKCS #8 (RFC 8410 §7).
@@ -29,18 +30,33 @@ export class Approver {
   // The signed answer to exactly the call whose binding was shown.
   async answer(approval, answer) {
     const at = Date.now() * 1000;
-    const bytes = array([
-      text("cordon/ballot/v1"),
-      byteString(unhex(approval.id.replace(/^[a-z]+_/, ""))),
-      byteString(unhex(approval.binding.replace(/^sha256:/, ""))),
-      text(answer),
-      text(this.name),
-      head(0, at),
+    const signature = await this.#signed([
+      text("cordon/ballot/v1"), identifier(approval.id), digest(approval.binding), text(answer), text(this.name), head(0, at),
     ]);
-    const signature = await crypto.subtle.sign({ name: "Ed25519" }, this.#key, bytes);
-    const base64 = btoa(String.fromCharCode(...new Uint8Array(signature)));
-    return { answer, approver: this.name, at, binding: approval.binding, signature: base64 };
+    return { answer, approver: this.name, at, binding: approval.binding, signature };
   }
+
+  // The signed word that gives back what was shown with this binding, of a "session" or a "kill" switch.
+  async lift(what, id, binding) {
+    const at = Date.now() * 1000;
+    const signature = await this.#signed([
+      text("cordon/lift/v1"), text(what), identifier(id), digest(binding), text(this.name), head(0, at),
+    ]);
+    return { approver: this.name, at, binding, signature };
+  }
+
+  async #signed(parts) {
+    const signature = await crypto.subtle.sign({ name: "Ed25519" }, this.#key, array(parts));
+    return btoa(String.fromCharCode(...new Uint8Array(signature)));
+  }
+}
+
+function identifier(text) {
+  return byteString(unhex(text.replace(/^[a-z]+_/, "")));
+}
+
+function digest(text) {
+  return byteString(unhex(text.replace(/^sha256:/, "")));
 }
 
 function unhex(hex) {

@@ -1,9 +1,11 @@
 // The page: opened once, then kept current by the node's events and a slow poll.
-import { showApprovals, takeKeys } from "./approvals.js";
+import { showApprovals, takeApprovals } from "./approvals.js";
 import { showDecision, showMissed } from "./decisions.js";
 import { showHealth } from "./health.js";
+import { takeKeys } from "./keys.js";
+import { showKills, takeKills } from "./kills.js";
 import { Closed, Node } from "./node.js";
-import { showSessions } from "./sessions.js";
+import { showSessions, takeSessions } from "./sessions.js";
 import { visible } from "./text.js";
 
 const POLL_MS = 5_000;
@@ -43,9 +45,12 @@ async function run() {
   const node = await Node.enter();
   document.getElementById("open").hidden = false;
   takeKeys();
+  takeApprovals();
+  takeKills(node);
+  takeSessions();
   const refresh = settled(async () => {
     try {
-      const [ready] = await Promise.all([showHealth(node), showApprovals(node), showSessions(node)]);
+      const [ready] = await Promise.all([showHealth(node), showApprovals(node), showKills(node), showSessions(node)]);
       tell(ready ? "live" : "live; calls are not permitted, see Health", !ready);
     } catch (error) {
       if (error instanceof Closed) lock(error);

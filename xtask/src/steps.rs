@@ -44,7 +44,7 @@ enum Work {
 const REAL: &[&str] = &["tools", "venv", "node", "binary"];
 
 /// Every step, in order.
-pub const STEPS: [Step; 13] = [
+pub const STEPS: [Step; 14] = [
     Step { name: "tools", about: "the programs the suites call", needs: &[], work: Work::Tools },
     Step { name: "venv", about: "Python packages from their lock file", needs: &["tools"], work: Work::Venv },
     Step {
@@ -81,6 +81,12 @@ pub const STEPS: [Step; 13] = [
         name: "console",
         about: "the console in a real browser",
         needs: &["tools", "venv", "node", "browser", "binary"],
+        work: Work::Suite,
+    },
+    Step {
+        name: "schemathesis",
+        about: "both interfaces against their own description",
+        needs: &["tools", "venv", "binary"],
         work: Work::Suite,
     },
 ];

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use cordon_core::{Judgement, Request};
+use cordon_core::{Facts, Judgement, Request, Timestamp};
 use cordon_ledger::{Level, Receipt};
 
 use crate::attempt::Attempt;
 use crate::authorize::gather_visible;
-use crate::guard::{Guard, GuardError};
+use crate::guard::{ActivePolicies, Guard, GuardError};
+use crate::ports::{LedgerDown, PortFuture};
 use crate::record;
 use crate::shadow;
 
@@ -20,24 +21,58 @@ pub struct Evaluated {
     pub receipt: Receipt,
 }
 
+/// A judgement that nobody has been told and that is not on record.
+#[derive(Debug)]
+pub struct Weighed {
+    /// What was asked.
+    pub request: Request,
+    /// The full answer.
+    pub judgement: Judgement,
+    facts: Facts,
+    now: Timestamp,
+}
+
 impl Guard {
     /// Judges and records a request of somebody else's enforcement point, which can carry out the
     /// `supported` obligations.
     pub async fn evaluate(
         &self,
-        request: &Request,
+        request: Request,
         supported: BTreeSet<&'static str>,
     ) -> Result<Evaluated, GuardError> {
-        let now = self.now();
         let policies = self.policies();
-        let kills = self.shared.kills.covering(request);
-        let facts = cordon_core::Facts { supported, kills, ..cordon_core::Facts::default() };
-        let judgement = cordon_pdp::decide(&policies.set, request, &facts, now);
-        let shadow = shadow::judge(&self.shared, request, &facts, now);
-        let asked = record::Asked { request, facts: &facts, arguments: None, now, shadow: shadow.as_ref() };
-        let draft = record::evaluated(&self.shared, &policies, asked, &judgement);
-        let receipt = self.shared.ledger.append(draft, Level::Durable).await?;
-        Ok(Evaluated { judgement, receipt })
+        let weighed = self.weigh(&policies, request, supported);
+        let receipt = self.note(&policies, &weighed).await?;
+        Ok(Evaluated { judgement: weighed.judgement, receipt })
+    }
+
+    /// Judges a request under these policies. Nobody may be told that it is allowed before
+    /// [`Guard::note`] has ended well.
+    pub fn weigh(
+        &self,
+        policies: &ActivePolicies,
+        request: Request,
+        supported: BTreeSet<&'static str>,
+    ) -> Weighed {
+        let now = self.now();
+        let kills = self.shared.kills.covering(&request);
+        let facts = Facts { supported, kills, ..Facts::default() };
+        let judgement = cordon_pdp::decide(&policies.set, &request, &facts, now);
+        Weighed { request, judgement, facts, now }
+    }
+
+    /// Hands a judgement to the ledger. Its place in the order is fixed when this returns; it is
+    /// durable when the future has ended well.
+    pub fn note(
+        &self,
+        policies: &ActivePolicies,
+        weighed: &Weighed,
+    ) -> PortFuture<Result<Receipt, LedgerDown>> {
+        let Weighed { request, judgement, facts, now } = weighed;
+        let shadow = shadow::judge(&self.shared, request, facts, *now);
+        let asked = record::Asked { request, facts, arguments: None, now: *now, shadow: shadow.as_ref() };
+        let draft = record::evaluated(&self.shared, policies, asked, judgement);
+        self.shared.ledger.append(draft, Level::Durable)
     }
 
     /// Whether the attempt could be allowed or held with some arguments; what fails this is not shown.

@@ -39,7 +39,7 @@ pub use containment::Standing;
 pub use cordon_capability::{Proof, Subject, Token};
 pub use denial::{Denial, Held};
 pub use enforcer::{Enforcer, Quoted};
-pub use evaluate::Evaluated;
+pub use evaluate::{Evaluated, Weighed};
 pub use guard::{ActivePolicies, Guard, GuardError, GuardLimits, Ports};
 pub use kills::{KILLS_MAX, Kill, KillsLoaded, Narrowed};
 pub use observe::{Failure, Pending, Release, ResultKind, ResultSeen, ResultTerms};

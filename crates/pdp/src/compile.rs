@@ -14,6 +14,7 @@ use crate::manifest;
 use crate::principals::{self, Principals};
 use crate::purposes::{self, Purposes};
 use crate::rego::{self, Guards};
+use crate::resources::{self, Resources};
 use crate::rule::{Body, Folder, PolicyFile, Rule};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::source::FileKind;
@@ -32,6 +33,7 @@ pub(crate) struct Checked {
     pub(crate) principals: Principals,
     pub(crate) purposes: Purposes,
     pub(crate) steps_max: u64,
+    pub(crate) resources: Resources,
     pub(crate) cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -81,6 +83,7 @@ pub(crate) struct Reading<'s> {
     principals: Principals,
     purposes: Purposes,
     steps_max: Option<u64>,
+    resources: Resources,
     cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     /// Parts of classes that are named anywhere.
@@ -102,6 +105,7 @@ impl<'s> Reading<'s> {
             FileKind::Asserted => self.asserted = data::asserted(path, text)?,
             FileKind::Principals => self.principals = principals::read(path, text)?,
             FileKind::Purposes => self.purposes = purposes::read(path, text)?,
+            FileKind::Resources => self.resources = resources::read(path, text)?,
             FileKind::Risk => risk(path, text)?,
             FileKind::Limits => self.steps_max = Some(bound::limits(path, text)?),
             FileKind::Tests => self.cases.extend(cases::read(path, text)?),
@@ -135,6 +139,7 @@ impl<'s> Reading<'s> {
             principals: self.principals,
             purposes: self.purposes,
             steps_max: self.steps_max.unwrap_or(bound::STEPS_MAX),
+            resources: self.resources,
             cases: self.cases,
             vocabulary: self.vocabulary,
             warnings: self.findings,

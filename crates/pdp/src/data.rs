@@ -37,6 +37,18 @@ impl Directory {
         .get(id)
     }
 
+    /// The identifiers of a kind, in order.
+    pub(crate) fn of_kind(&self, kind: PrincipalKind) -> Vec<&str> {
+        let known = match kind {
+            PrincipalKind::User => &self.users,
+            PrincipalKind::Agent => &self.agents,
+            PrincipalKind::Team => &self.teams,
+        };
+        let mut ids: Vec<&str> = known.keys().map(|id| &**id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Whether any team is in another one.
     pub(crate) const fn is_nested(&self) -> bool {
         self.nested

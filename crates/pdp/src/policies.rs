@@ -24,6 +24,7 @@ use crate::principals::{Principals, no_user};
 use crate::program::Program;
 use crate::purposes::Purposes;
 use crate::rego::{GuardFile, Guards};
+use crate::resources::Resources;
 use crate::rule::{Body, Rule, Tree};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::{Diagnostic, PolicySource};
@@ -52,13 +53,14 @@ pub(crate) struct Inner {
     manifests: BTreeMap<ActionName, ToolManifest>,
     arguments: BTreeMap<ActionName, ArgType>,
     /// The bundle's own actions with all groups they are in.
-    own: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
+    pub(crate) own: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
     pub(crate) bound: Bound,
     /// Parts of classes that any rule or manifest names.
     parts: BTreeSet<Box<str>>,
     asserted: Asserted,
     pub(crate) principals: Principals,
     pub(crate) purposes: Purposes,
+    pub(crate) resources: Resources,
     /// Agents by the names of the workloads that they run as.
     workloads: BTreeMap<SpiffeId, Box<str>>,
     cases: Vec<Case>,
@@ -118,6 +120,7 @@ impl PolicySet {
             principals: Principals::default(),
             purposes: Purposes::default(),
             steps_max: bound::STEPS_MAX,
+            resources: Resources::default(),
             cases: Vec::new(),
             vocabulary: Vocabulary::default(),
             warnings: Vec::new(),
@@ -385,6 +388,7 @@ impl Inner {
             asserted: checked.asserted,
             principals: checked.principals,
             purposes: checked.purposes,
+            resources: checked.resources,
             cases: checked.cases,
         }
     }

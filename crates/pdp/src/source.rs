@@ -23,6 +23,7 @@ pub(crate) enum FileKind {
     Asserted,
     Principals,
     Purposes,
+    Resources,
     Risk,
     Limits,
     Tests,
@@ -39,7 +40,7 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
 const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, guards/*.rego, \
-                      schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes}.json, \
+                      schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources}.json, \
                       risk.toml, limits.toml and tests/*.toml";
 
 impl PolicySource {
@@ -138,12 +139,13 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "data" if name == "asserted.json" => FileKind::Asserted,
         "data" if name == "principals.json" => FileKind::Principals,
         "data" if name == "purposes.json" => FileKind::Purposes,
+        "data" if name == "resources.json" => FileKind::Resources,
         "" if name == "risk.toml" => FileKind::Risk,
         "" if name == "limits.toml" => FileKind::Limits,
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
             return unsupported(
-                "data files other than entities.json, asserted.json, principals.json and purposes.json",
+                "data files other than entities.json, asserted.json, principals.json, purposes.json and resources.json",
             );
         }
         _ => {
@@ -192,6 +194,7 @@ mod tests {
         check("data/asserted.json", Ok(FileKind::Asserted));
         check("data/principals.json", Ok(FileKind::Principals));
         check("data/purposes.json", Ok(FileKind::Purposes));
+        check("data/resources.json", Ok(FileKind::Resources));
         check("data/purpose.json", Err("not supported by this version"));
         check("data/other.json", Err("not supported by this version"));
         check("risk.toml", Ok(FileKind::Risk));

@@ -239,6 +239,43 @@ def test_sessions_are_listed_and_a_closed_one_permits_nothing(console, project, 
     assert "session" in str(mine.call("read_text_file", path=note).get("error"))
 
 
+def test_a_class_is_switched_off_at_once_and_an_approver_lifts_it(console, project, node):
+    mine = Agent(node, project.token())
+    note = str(project.root.parent / "files" / "note.txt")
+    assert "hello" in str(mine.call("read_text_file", path=note))
+    console.locator("#kill-form input[name=what]").fill("everything")
+    console.get_by_role("button", name="Switch off").click()
+    expect(console.locator("#kill-said")).to_contain_text("`everything`")
+    for what, agent in [("files.read", ""), ("money.move", HOSTILE)]:
+        console.locator("#kill-form input[name=what]").fill(what)
+        console.locator("#kill-form input[name=agent]").fill(agent)
+        console.get_by_role("button", name="Switch off").click()
+        expect(console.locator("#kill-said")).to_have_text(f"{what} is off.")
+    rows = console.locator("#kills tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text(r"<img src=x onerror=")
+    expect(rows.nth(1)).to_contain_text(r"\u{202e}")
+    assert console.title() == "Cordon"
+    assert "error" in str(mine.call("read_text_file", path=note))
+    expect(rows.first.get_by_role("button", name="Lift")).to_be_disabled()
+    picture(console, "kills")
+
+    stranger = project.root / "alice.key"
+    project.new_key("approver", "eve")
+    stranger.write_bytes(key_file(project, "eve").read_bytes())
+    console.locator("#key-file").set_input_files(stranger)
+    rows.first.get_by_role("button", name="Lift").click()
+    expect(rows.first.locator(".deny").last).to_contain_text("signature")
+    assert "error" in str(mine.call("read_text_file", path=note))
+
+    console.locator("#key-file").set_input_files(key_file(project, "alice"))
+    rows.first.get_by_role("button", name="Lift").click()
+    expect(rows).to_have_count(1)
+    assert "hello" in str(mine.call("read_text_file", path=note))
+    rows.first.get_by_role("button", name="Lift").click()
+    expect(console.locator("#kills-none")).to_be_visible()
+
+
 def test_health_shows_the_bundle_and_the_growing_ledger(console, project, node):
     entries = console.locator("#health dd", has_text="durable entries")
     before = int(re.match(r"\d+", entries.inner_text())[0])
@@ -246,3 +283,35 @@ def test_health_shows_the_bundle_and_the_growing_ledger(console, project, node):
     expect(entries).not_to_have_text(f"{before} durable entries", timeout=15_000)
     expect(console.locator("#health")).to_contain_text("sha256:")
     expect(console.locator("#health")).to_contain_text("can be permitted")
+
+
+def test_a_session_is_contained_released_and_terminated(console, project, node):
+    # The last test: whatever begins under the name of a terminated session is terminated, too.
+    mine = Agent(node, project.token())
+    note = str(project.root.parent / "files" / "note.txt")
+    assert "hello" in str(mine.call("read_text_file", path=note))
+    row = console.locator("#sessions tr").first
+    expect(row).to_contain_text("normal")
+    expect(row.get_by_role("button", name="Release")).to_have_count(0)
+    row.get_by_label("What to take").select_option("watch, take nothing")
+    row.get_by_role("button", name="Contain").click()
+    expect(row).to_contain_text("watched")
+    assert "hello" in str(mine.call("read_text_file", path=note)), "nothing was taken"
+    row.get_by_label("What to take").select_option("no network")
+    row.get_by_role("button", name="Contain").click()
+    expect(row).to_contain_text("network_off")
+    row.get_by_label("What to take").select_option("isolate: nothing at all")
+    row.get_by_role("button", name="Contain").click()
+    expect(row).to_contain_text("quarantined")
+    assert "error" in str(mine.call("read_text_file", path=note))
+    expect(row.get_by_role("button", name="Release")).to_be_disabled()
+    picture(console, "contained")
+    console.locator("#key-file").set_input_files(key_file(project, "alice"))
+    row.get_by_role("button", name="Release").click()
+    expect(row).to_contain_text("normal")
+    assert "hello" in str(mine.call("read_text_file", path=note))
+    row.get_by_role("button", name="Terminate").click()
+    expect(row).to_contain_text("terminated")
+    expect(row.get_by_role("button", name="Release")).to_have_count(0)
+    assert "error" in str(mine.call("read_text_file", path=note))
+    row.get_by_role("button", name="Close").click()

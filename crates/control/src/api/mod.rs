@@ -12,6 +12,7 @@ mod tools;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
@@ -59,7 +60,11 @@ macro_rules! routes {
                     let least = middleware::from_fn_with_state(CallerRole::$role, require);
                     router = router.route($path, axum::routing::$method($handler).route_layer(least));
                 )*
-                router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(node)
+                router
+                    .fallback(unknown)
+                    .method_not_allowed_fallback(otherwise)
+                    .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+                    .with_state(node)
             }
         }
     };
@@ -92,6 +97,14 @@ routes! {
     get "/v1/tools" Operator => tools::list;
     get "/v1/tools/show" Operator => tools::show;
     post "/v1/tools/approve" Operator => tools::approve;
+}
+
+async fn unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "unknown", "there is nothing here")
+}
+
+async fn otherwise() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this path takes other methods; see `Allow`")
 }
 
 /// Lets a request through when its caller has at least this role.

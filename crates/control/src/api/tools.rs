@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
 use cordon_core::{ActionName, Digest, InvalidDigest, InvalidName};
@@ -28,19 +29,22 @@ pub(super) struct Named {
     tool: String,
 }
 
-pub(super) async fn list(
-    State(node): Shared,
-    Query(filter): Query<Filter>,
-) -> Result<Json<Vec<ToolView>>, Refusal> {
+/// What stands behind `?`, or what is wrong with it.
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+fn unasked(rejection: QueryRejection) -> Refusal {
+    Refusal::malformed(rejection.body_text())
+}
+
+pub(super) async fn list(State(node): Shared, filter: Asked<Filter>) -> Result<Json<Vec<ToolView>>, Refusal> {
+    let Query(filter) = filter.map_err(unasked)?;
     let wanted = |tool: &Arc<Tool>| filter.server.as_deref().is_none_or(|name| tool.action.server() == name);
     let tools = node.guard().tools();
     Ok(Json(tools.iter().filter(|tool| wanted(tool)).map(|tool| view(&*node, tool)).collect()))
 }
 
-pub(super) async fn show(
-    State(node): Shared,
-    Query(named): Query<Named>,
-) -> Result<Json<ToolShown>, Refusal> {
+pub(super) async fn show(State(node): Shared, named: Asked<Named>) -> Result<Json<ToolShown>, Refusal> {
+    let Query(named) = named.map_err(unasked)?;
     let name = action(&named.tool)?;
     let tool = node.guard().tool(&name).ok_or(GuardError::UnknownTool(name))?;
     Ok(Json(ToolShown {

@@ -124,6 +124,9 @@ files! {
     "/console/node.js" SCRIPT "node.js";
     "/console/text.js" SCRIPT "text.js";
     "/console/ballot.js" SCRIPT "ballot.js";
+    "/console/keys.js" SCRIPT "keys.js";
+    "/console/rows.js" SCRIPT "rows.js";
+    "/console/kills.js" SCRIPT "kills.js";
     "/console/decisions.js" SCRIPT "decisions.js";
     "/console/approvals.js" SCRIPT "approvals.js";
     "/console/sessions.js" SCRIPT "sessions.js";

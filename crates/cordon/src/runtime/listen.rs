@@ -40,6 +40,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::attach::{self, ATTACH_PATH, door_limits, local_caller, upstream_options};
+use super::authzen;
 use super::capabilities::{self, Shown};
 use super::console::{self, Console};
 use super::owner::Owner;
@@ -63,6 +64,7 @@ pub(crate) struct Service {
     api: TowerToHyperService<Router>,
     mcp: mcp::http::Service,
     sessions: session::Endpoint,
+    decisions: Endpoint,
     auth: Authenticator,
     hosts: Hosts,
     origin: String,
@@ -94,6 +96,7 @@ impl Service {
             api: TowerToHyperService::new(Api::router(Arc::clone(owner) as _)),
             mcp: mcp::http::Service::new(owner.guard.clone(), servers, options)?,
             sessions: session::Endpoint::new(owner.guard.clone()),
+            decisions: Endpoint::new(owner.guard.clone()),
             auth: authenticator(owner, address, &origin)?,
             hosts,
             origin,
@@ -103,6 +106,13 @@ impl Service {
     }
 
     async fn answer(self: Arc<Self>, via: Via, request: Request<Incoming>) -> Response<Body> {
+        let id = authzen::request_id(request.uri().path(), request.headers());
+        let mut response = self.answered(via, request).await;
+        authzen::echo(&mut response, id);
+        response
+    }
+
+    async fn answered(self: Arc<Self>, via: Via, request: Request<Incoming>) -> Response<Body> {
         if let Via::Network(_) = via {
             let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
             if !self.hosts.admit(host) {
@@ -319,44 +329,18 @@ impl Service {
                     Err(never) => match never {},
                 }
             }
-            (_, "/metrics" | "/access/v1/evaluation" | "/access/v1/evaluations")
-                if role < CallerRole::Pep =>
-            {
-                Refusal::role(role, CallerRole::Pep).into_response()
+            (_, path) if authzen::serves(path) => {
+                authzen::answer(&self.decisions, request, &caller, role).await
             }
+            (_, "/metrics") if role < CallerRole::Pep => Refusal::role(role, CallerRole::Pep).into_response(),
             (&Method::GET, "/metrics") => text(StatusCode::OK, self.owner.metrics()),
-            (&Method::POST, path @ ("/access/v1/evaluation" | "/access/v1/evaluations")) => {
-                let several = path.ends_with('s');
-                let echoed = request.headers().get("x-request-id").cloned();
-                let mut response = self.evaluate(request, caller, several).await;
-                // AuthZEN §10.1.3: the request's identifier comes back.
-                if let Some(id) = echoed {
-                    response.headers_mut().insert("x-request-id", id);
-                }
-                response
-            }
             _ => Refusal::new(StatusCode::NOT_FOUND, "unknown", "there is nothing here").into_response(),
         }
-    }
-
-    async fn evaluate(
-        &self,
-        request: Request<Incoming>,
-        caller: cordon_gateway::Caller,
-        several: bool,
-    ) -> Response<Body> {
-        let endpoint = Endpoint::new(self.owner.guard.clone());
-        let answer = match (collected(request).await, several) {
-            (Ok(body), true) => endpoint.evaluations(&body, &caller).await,
-            (Ok(body), false) => endpoint.evaluation(&body, &caller).await,
-            (Err(answer), _) => answer,
-        };
-        json(answer.status, answer.body)
     }
 }
 
 /// The whole body of a decision request, within its bounds.
-async fn collected(request: Request<Incoming>) -> Result<bytes::Bytes, Answer> {
+pub(super) async fn collected(request: Request<Incoming>) -> Result<bytes::Bytes, Answer> {
     match timeout(BODY_PATIENCE, Limited::new(request.into_body(), BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) => Err(Answer::error(413, "limit", &error.to_string())),

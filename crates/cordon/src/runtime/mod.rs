@@ -6,6 +6,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod attach;
+mod authzen;
 pub(crate) mod bundle;
 mod capabilities;
 pub(crate) mod console;

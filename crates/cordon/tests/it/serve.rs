@@ -134,6 +134,57 @@ fn others_points_of_enforcement_get_decisions() {
 }
 
 #[test]
+fn every_answer_to_a_decision_request_carries_its_name_and_says_what_is_wrong() {
+    let world = World::office();
+    let server = world.serve();
+    let body = json!({"subject": {"type": "agent", "id": "agent"}, "action": {"name": "office/list_mail"},
+                      "resource": {"type": "Tool", "id": "office/list_mail"}})
+    .to_string();
+    let ask = |method: &str, path: &str, role: Option<&str>, kind: &str, id: &str| {
+        let token = role.map(|role| format!("Authorization: Bearer {}\r\n", server.token(role)));
+        let id = if id.is_empty() { String::new() } else { format!("X-Request-ID: {id}\r\n") };
+        server.raw(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{}{id}Content-Type: {kind}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            server.address,
+            token.unwrap_or_default(),
+            body.len()
+        ))
+    };
+    let one = "/access/v1/evaluation";
+    for (status, method, path, role, kind) in [
+        (200, "POST", one, Some("pep"), "application/json"),
+        (200, "POST", one, Some("pep"), "application/json; charset=utf-8"),
+        (200, "POST", "/access/v1/evaluations", Some("operator"), "application/json"),
+        (200, "POST", "/access/v1/search/action", Some("pep"), "application/json"),
+        (200, "POST", "/access/v1/search/subject", Some("pep"), "application/json"),
+        (400, "POST", one, Some("pep"), "text/plain"),
+        (400, "POST", "/access/v1/search/resource", Some("pep"), "text/plain"),
+        (401, "POST", one, None, "application/json"),
+        (403, "POST", one, Some("agent"), "application/json"),
+        (403, "POST", "/access/v1/search/subject", Some("agent"), "application/json"),
+        (404, "POST", "/access/v1/search/anything", Some("pep"), "application/json"),
+        (405, "GET", one, Some("pep"), "application/json"),
+    ] {
+        let answer = ask(method, path, role, kind, "bfe9eb29-ab87");
+        assert_eq!(answer.status, status, "{method} {path} {kind}: {}", answer.body);
+        assert!(answer.head.contains("x-request-id: bfe9eb29-ab87"), "{status}: {}", answer.head);
+        assert!(answer.head.contains("content-type: application/json"), "{status}: {}", answer.head);
+        assert_eq!(status == 405, answer.head.contains("allow: post"), "{}", answer.head);
+    }
+    let unnamed = ask("POST", one, Some("pep"), "application/json", "");
+    assert_eq!(unnamed.status, 200);
+    assert!(!unnamed.head.contains("x-request-id"), "{}", unnamed.head);
+    let tools = ask("POST", "/access/v1/search/action", Some("pep"), "application/json", "").json();
+    let found = tools["results"].as_array().unwrap();
+    assert!(found.iter().any(|result| result["name"] == "office/list_mail"), "{tools}");
+    assert!(
+        !found.iter().any(|result| result["name"] == "office/pay"),
+        "a payment without arguments: {tools}"
+    );
+}
+
+#[test]
 fn an_address_that_others_reach_needs_tls_and_an_authorization_server() {
     let world = World::office();
     let said = world.fails(&["serve", "--listen", "0.0.0.0:0"], 2);

@@ -1,17 +1,27 @@
-//! The two evaluation endpoints and the metadata, apart from the transport.
+//! The endpoints and the metadata, apart from the transport.
 
 use std::collections::BTreeSet;
 
-use cordon_core::Limits;
+use cordon_core::cbor::Cbor;
 use cordon_core::json::{self, Node, quote};
-use cordon_guard::Guard;
+use cordon_core::{Digest, Limits, ObligationKind, Verdict};
+use cordon_guard::{ActivePolicies, Guard, Weighed};
 
-use super::parse::{Evaluation, Properties, batch, evaluation};
+use super::page::Page;
+use super::parse::{Evaluation, InvalidEvaluation, Properties, Reading, batch, evaluation, optional};
 use super::reply;
-use crate::{Answer, Caller, CallerRole};
+use super::search::{Search, Sought};
+use crate::{Answer, Caller, CallerRole, Mismatch};
 
 /// Most evaluations in one batch.
 const BATCH_MAX: usize = 256;
+/// Most candidates that one search judges; the rest is on the next page.
+const JUDGED_MAX: usize = 10_000;
+/// After how many judgements in a row others get a turn.
+const TURN: usize = 64;
+
+/// The profiles that are followed, each at the draft that was read.
+const CAPABILITIES: &[&str] = &["urn:cordon:authzen:obligations:draft-1"];
 
 /// Serves decisions of one guard; cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +37,32 @@ enum Semantic {
     PermitOnFirstPermit,
 }
 
+/// Why there is no judgement.
+#[derive(Debug, thiserror::Error)]
+enum Unjudged {
+    #[error(transparent)]
+    Malformed(#[from] InvalidEvaluation),
+    #[error(transparent)]
+    Identity(#[from] Mismatch),
+    #[error("{0}")]
+    Unrecorded(String),
+}
+
+impl Unjudged {
+    fn status(&self) -> (u16, &'static str) {
+        match self {
+            Self::Malformed(_) => (400, "malformed"),
+            Self::Identity(_) => (403, "identity"),
+            Self::Unrecorded(_) => (500, "unavailable"),
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let (status, code) = self.status();
+        Answer::error(status, code, &self.to_string())
+    }
+}
+
 impl Endpoint {
     /// Decisions of this guard.
     pub fn new(guard: Guard) -> Self {
@@ -35,99 +71,208 @@ impl Endpoint {
 
     /// `POST /access/v1/evaluation`.
     pub async fn evaluation(&self, body: &[u8], caller: &Caller) -> Answer {
-        let node = match read(body) {
-            Ok(node) => node,
-            Err(answer) => return answer,
-        };
-        self.one(members(&node), caller).await
+        match read(body) {
+            Ok(node) => self.one(members(&node), caller).await,
+            Err(answer) => answer,
+        }
     }
 
-    /// `POST /access/v1/evaluations`: several at once, or one when there is no array.
+    /// `POST /access/v1/evaluations`: several at once under the same policies, or one when there is no
+    /// array. What cannot be judged is a denial in its place.
     pub async fn evaluations(&self, body: &[u8], caller: &Caller) -> Answer {
         let node = match read(body) {
             Ok(node) => node,
             Err(answer) => return answer,
         };
-        let all = match batch(&node) {
-            Ok(None) => return self.one(members(&node), caller).await,
-            Ok(Some(all)) => all,
-            Err(error) => return Answer::error(400, "malformed", &error.to_string()),
+        let (all, semantic) = match batch(&node).and_then(|all| Ok((all, semantic(&node)?))) {
+            Ok((None, _)) => return self.one(members(&node), caller).await,
+            Ok((Some(all), semantic)) => (all, semantic),
+            Err(error) => return Unjudged::from(error).answer(),
         };
         if all.len() > BATCH_MAX {
             let message = format!("a batch holds at most {BATCH_MAX} evaluations, got {}", all.len());
             return Answer::error(413, "limit", &message);
         }
-        let semantic = match node
-            .select("/options/evaluations_semantic")
-            .first()
-            .and_then(|node| node.as_text())
-        {
-            None | Some("execute_all") => Semantic::ExecuteAll,
-            Some("deny_on_first_deny") => Semantic::DenyOnFirstDeny,
-            Some("permit_on_first_permit") => Semantic::PermitOnFirstPermit,
-            Some(_) => {
-                return Answer::error(
-                    400,
-                    "malformed",
-                    "`options.evaluations_semantic`: expected `execute_all`, `deny_on_first_deny` or `permit_on_first_permit`",
-                );
-            }
-        };
-        let mut answers = Vec::with_capacity(all.len());
-        for members in all {
-            let answer = self.one(members, caller).await;
-            let (body, allowed) = match answer.status {
-                200 => {
-                    let allowed = answer.body.starts_with(r#"{"decision":true"#);
-                    (answer.body, allowed)
-                }
-                status => (reply::failed(status, &message(&answer.body)), false),
-            };
-            answers.push(body);
+        let policies = self.guard.policies();
+        let mut judged = Vec::with_capacity(all.len());
+        for (at, members) in all.into_iter().enumerate() {
+            let weighed = self.weigh(members, caller, &policies);
+            let allowed = weighed.as_ref().is_ok_and(|weighed| weighed.judgement.verdict == Verdict::Allow);
+            // Records are handed over in order and become durable together.
+            judged.push(weighed.map(|weighed| (self.guard.note(&policies, &weighed), weighed)));
             match (semantic, allowed) {
                 (Semantic::DenyOnFirstDeny, false) | (Semantic::PermitOnFirstPermit, true) => break,
                 _ => {}
             }
+            turn(at).await;
+        }
+        let mut answers = Vec::with_capacity(judged.len());
+        for judged in judged {
+            let told = match judged {
+                Ok((record, weighed)) => match record.await {
+                    Ok(receipt) => Ok(reply::judged(&weighed.judgement, Some(&receipt))),
+                    Err(down) => Err(Unjudged::Unrecorded(down.to_string())),
+                },
+                Err(error) => Err(error),
+            };
+            answers.push(told.unwrap_or_else(|error| reply::failed(error.status().0, &error.to_string())));
         }
         Answer { status: 200, body: format!(r#"{{"evaluations":[{}]}}"#, answers.join(",")) }
+    }
+
+    /// `POST /access/v1/search/{subject,resource,action}`: each candidate judged as an evaluation of it
+    /// would be; each that is told is on record first.
+    pub async fn search(&self, sought: Sought, body: &[u8], caller: &Caller) -> Answer {
+        let node = match read(body) {
+            Ok(node) => node,
+            Err(answer) => return answer,
+        };
+        self.found(sought, &node, caller).await.unwrap_or_else(|error| error.answer())
+    }
+
+    async fn found(&self, sought: Sought, node: &Node, caller: &Caller) -> Result<Answer, Unjudged> {
+        let policies = self.guard.policies();
+        let page = Page::read(node, query(sought, node, caller, &policies))?;
+        let reading =
+            Reading { policies: &policies.set, tenant: &caller.tenant, properties: counting(caller) };
+        let search = Search::read(sought, node, reading)?;
+        let candidates = search.candidates();
+        let mut found = Vec::new();
+        let mut next = None;
+        for (judged, (at, candidate)) in candidates.iter().enumerate().skip(page.start).enumerate() {
+            if judged >= JUDGED_MAX {
+                next = Some(at);
+                break;
+            }
+            let mut request = search.request(candidate)?;
+            request.chain = caller.speaks_for(request.chain)?;
+            let weighed = self.guard.weigh(&policies, request, carried_out(search.supported.clone()));
+            if weighed.judgement.verdict == Verdict::Allow {
+                if found.len() == page.limit {
+                    next = Some(at);
+                    break;
+                }
+                found.push((candidate, self.guard.note(&policies, &weighed), weighed));
+            }
+            turn(judged).await;
+        }
+        let mut results = Vec::with_capacity(found.len());
+        for (candidate, record, weighed) in found {
+            record.await.map_err(|down| Unjudged::Unrecorded(down.to_string()))?;
+            let due = reply::due(&weighed.judgement);
+            results.push(format!("{{{}{due}}}", search.result(candidate)));
+        }
+        let token = next.map(|at| page.token(at)).unwrap_or_default();
+        let shown = match page.asked || next.is_some() {
+            true => format!(r#""page":{{"next_token":{},"count":{}}},"#, quote(&token), results.len()),
+            false => String::new(),
+        };
+        let context = format!(
+            r#"{{"searched":{},"candidates":{},"bundle":{}}}"#,
+            quote(search.looked_in()),
+            candidates.len(),
+            quote(&policies.set.digest().to_string()),
+        );
+        let body = format!(r#"{{{shown}"context":{context},"results":[{}]}}"#, results.join(","));
+        Ok(Answer { status: 200, body })
     }
 
     /// `GET /.well-known/authzen-configuration` for a node that is reached at `origin`.
     pub fn configuration(origin: &str) -> String {
         let origin = origin.trim_end_matches('/');
         let at = |path: &str| quote(&format!("{origin}{path}"));
+        let searches = Sought::ALL.map(|sought| {
+            let word = sought.as_str();
+            format!(r#","search_{word}_endpoint":{}"#, at(&format!("/access/v1/search/{word}")))
+        });
+        let texts = |texts: &[&str]| texts.iter().map(|text| quote(text)).collect::<Vec<_>>().join(",");
         format!(
-            r#"{{"policy_decision_point":{},"access_evaluation_endpoint":{},"access_evaluations_endpoint":{}}}"#,
+            r#"{{"policy_decision_point":{},"access_evaluation_endpoint":{},"access_evaluations_endpoint":{}{},"capabilities":[{}],"supported_obligations":[{}]}}"#,
             at(""),
             at("/access/v1/evaluation"),
             at("/access/v1/evaluations"),
+            searches.concat(),
+            texts(CAPABILITIES),
+            texts(ObligationKind::NAMES),
         )
     }
 
     async fn one(&self, members: [Option<&Node>; 4], caller: &Caller) -> Answer {
-        let properties = match caller.role {
-            CallerRole::Pep => Properties::All,
-            CallerRole::Operator | CallerRole::Agent => Properties::Asserted,
-        };
         let policies = self.guard.policies();
-        let evaluation = match evaluation(members, &policies.set, &caller.tenant, properties) {
-            Ok(evaluation) => evaluation,
-            Err(error) => return Answer::error(400, "malformed", &error.to_string()),
+        let weighed = match self.weigh(members, caller, &policies) {
+            Ok(weighed) => weighed,
+            Err(error) => return error.answer(),
         };
-        let Evaluation { mut request, supported } = evaluation;
-        request.chain = match caller.speaks_for(request.chain) {
-            Ok(chain) => chain,
-            Err(mismatch) => return Answer::error(403, "identity", &mismatch.to_string()),
-        };
-        let mut supported = supported.unwrap_or_else(BTreeSet::new);
-        // "A person must approve" needs nothing of the enforcement point: it is answered with a no.
-        supported.insert("approve");
-        match self.guard.evaluate(&request, supported).await {
-            Ok(evaluated) => {
-                Answer { status: 200, body: reply::judged(&evaluated.judgement, Some(&evaluated.receipt)) }
-            }
-            Err(error) => Answer::error(503, "unavailable", &error.to_string()),
+        match self.guard.note(&policies, &weighed).await {
+            Ok(receipt) => Answer { status: 200, body: reply::judged(&weighed.judgement, Some(&receipt)) },
+            Err(down) => Unjudged::Unrecorded(down.to_string()).answer(),
         }
+    }
+
+    fn weigh(
+        &self,
+        members: [Option<&Node>; 4],
+        caller: &Caller,
+        policies: &ActivePolicies,
+    ) -> Result<Weighed, Unjudged> {
+        let Evaluation { mut request, supported } =
+            evaluation(members, &policies.set, &caller.tenant, counting(caller))?;
+        request.chain = caller.speaks_for(request.chain)?;
+        Ok(self.guard.weigh(policies, request, carried_out(supported.unwrap_or_default())))
+    }
+}
+
+/// Which of the caller's properties count.
+fn counting(caller: &Caller) -> Properties {
+    match caller.role {
+        CallerRole::Pep => Properties::All,
+        CallerRole::Operator | CallerRole::Agent => Properties::Asserted,
+    }
+}
+
+/// What is carried out for an enforcement point that carries out these. "A person must approve" needs
+/// nothing of it: it is answered with a no.
+fn carried_out(mut supported: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+    supported.insert("approve");
+    supported
+}
+
+/// What a page's token is bound to.
+fn query(sought: Sought, node: &Node, caller: &Caller, policies: &ActivePolicies) -> Digest {
+    let member = |name| node.get(name).map_or(Cbor::Null, |node: &Node| Cbor::from(&*node.canonical()));
+    let parts = Cbor::Array(vec![
+        "cordon/search/v1".into(),
+        sought.as_str().into(),
+        (&*caller.tenant).into(),
+        Cbor::bytes(*policies.set.digest().as_bytes()),
+        member("subject"),
+        member("action"),
+        member("resource"),
+        member("context"),
+    ]);
+    Digest::of(&parts.encode())
+}
+
+fn semantic(node: &Node) -> Result<Semantic, InvalidEvaluation> {
+    let options = optional(node.get("options"), "options")?;
+    let Some(word) = options.and_then(|options| options.get("evaluations_semantic")) else {
+        return Ok(Semantic::ExecuteAll);
+    };
+    match word.as_text() {
+        Some("execute_all") => Ok(Semantic::ExecuteAll),
+        Some("deny_on_first_deny") => Ok(Semantic::DenyOnFirstDeny),
+        Some("permit_on_first_permit") => Ok(Semantic::PermitOnFirstPermit),
+        _ => super::parse::wrong(
+            "options.evaluations_semantic",
+            "`execute_all`, `deny_on_first_deny` or `permit_on_first_permit`",
+        ),
+    }
+}
+
+/// Lets others go on now and then.
+async fn turn(judged: usize) {
+    if judged % TURN == TURN - 1 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -139,10 +284,4 @@ fn read(body: &[u8]) -> Result<Node, Answer> {
 
 fn members(node: &Node) -> [Option<&Node>; 4] {
     ["subject", "action", "resource", "context"].map(|name| node.get(name))
-}
-
-fn message(body: &str) -> String {
-    let node = json::parse(body.as_bytes(), &Limits::DEFAULT).ok();
-    let text = node.as_ref().and_then(|node| node.get("error")?.get("message")?.as_text().map(str::to_owned));
-    text.unwrap_or_else(|| "the evaluation could not be judged".to_owned())
 }

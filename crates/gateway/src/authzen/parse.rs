@@ -36,7 +36,7 @@ pub struct InvalidEvaluation {
     pub expected: &'static str,
 }
 
-type Result<T> = std::result::Result<T, InvalidEvaluation>;
+pub(super) type Result<T> = std::result::Result<T, InvalidEvaluation>;
 
 /// Members of `context` that are not the caller's own words.
 const KNOWN: &[&str] = &[
@@ -78,71 +78,105 @@ pub fn evaluation(
     tenant: &str,
     properties: Properties,
 ) -> Result<Evaluation> {
-    let reading = Reading { policies, properties };
+    let reading = Reading { policies, tenant, properties };
     let subject = object(subject, "subject")?;
     let action = object(action, "action")?;
     let resource = object(resource, "resource")?;
-    let context = context.filter(|context| !context.is_null());
-    if context.is_some_and(|context| !context.is_object()) {
-        return wrong("context", "an object");
-    }
-    let chain = reading.chain(subject, context)?;
-    let name: ActionName = text(action, "name", "action.name")?
-        .parse()
-        .or_else(|_| wrong("action.name", "an action name such as `mail/send`"))?;
-    let kind = text(resource, "type", "resource.type")?;
-    let mut target = Resource::new(kind, text(resource, "id", "resource.id")?, tenant);
-    target.attributes = reading.attributes(resource.get("properties"), kind, "resource.properties")?;
-    let supported = supported(context.and_then(|context| context.get("supported_obligations")))?;
-    let context = reading.context(action, context)?;
-    Ok(Evaluation {
-        request: Request { chain, action: policies.action(&name), resource: target, context },
-        supported,
+    let context = optional(context, "context")?;
+    let kind = subject_kind(subject)?;
+    let kind = kind.map_or_else(|| wrong("subject.type", "`agent` or `user`"), Ok)?;
+    let subject = reading.subject(subject, kind, text(subject, "id", "subject.id")?)?;
+    let chain = reading.named(context)?.with(subject)?;
+    let name = action_name(action)?;
+    let target = reading.resource(resource, text(resource, "id", "resource.id")?)?;
+    let supported = supported(context)?;
+    let context = reading.context(Some(action), context)?;
+    let (action, resource) = (policies.action(&name), policies.complete(target));
+    Ok(Evaluation { request: Request { chain, action, resource, context }, supported })
+}
+
+/// The kind of principal that a subject is; `None` for a type that no principal has.
+pub(super) fn subject_kind(subject: &Node) -> Result<Option<PrincipalKind>> {
+    Ok(match text(subject, "type", "subject.type")? {
+        "agent" => Some(PrincipalKind::Agent),
+        "user" => Some(PrincipalKind::User),
+        _ => None,
     })
 }
 
-struct Reading<'p> {
-    policies: &'p PolicySet,
-    properties: Properties,
+/// The name of the action.
+pub(super) fn action_name(action: &Node) -> Result<ActionName> {
+    let name = text(action, "name", "action.name")?.parse();
+    name.or_else(|_| wrong("action.name", "an action name such as `mail/send`"))
 }
 
-impl Reading<'_> {
-    /// The principals that are named: the subject, and those in the context.
-    fn chain(&self, subject: &Node, context: Option<&Node>) -> Result<Chain> {
-        let named = |name: &str| context.and_then(|context| context.get(name)).filter(|node| !node.is_null());
-        let mut owner = None;
-        let mut agent = None;
-        let mut user = None;
-        for (name, kind, slot) in [
-            ("owner", PrincipalKind::User, &mut owner),
-            ("agent", PrincipalKind::Agent, &mut agent),
-            ("user", PrincipalKind::User, &mut user),
-        ] {
-            if let Some(node) = named(name) {
-                *slot = Some(self.principal(node, kind, &format!("context.{name}"))?);
-            }
-        }
-        let (kind, slot) = match text(subject, "type", "subject.type")? {
-            "agent" => (PrincipalKind::Agent, &mut agent),
-            "user" => (PrincipalKind::User, &mut user),
-            _ => return wrong("subject.type", "`agent` or `user`"),
-        };
+/// The principals that a context names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Named {
+    owner: Option<Principal>,
+    agent: Option<Principal>,
+    user: Option<Principal>,
+}
+
+impl Named {
+    /// The chain of these and the subject.
+    pub(super) fn with(mut self, subject: Principal) -> Result<Chain> {
+        let slot = if subject.kind == PrincipalKind::Agent { &mut self.agent } else { &mut self.user };
         // Two different answers to who acts would let the milder one be judged.
         if slot.is_some() {
             return wrong("context", "no second principal of the subject's own type");
         }
-        *slot = Some(self.principal(subject, kind, "subject")?);
-        Chain::new(owner, agent, user).or_else(|_| wrong("subject", "a principal"))
+        *slot = Some(subject);
+        Chain::new(self.owner, self.agent, self.user).or_else(|_| wrong("subject", "a principal"))
+    }
+}
+
+/// How members are read: for whom, and which of the caller's words count.
+pub(super) struct Reading<'p> {
+    pub(super) policies: &'p PolicySet,
+    pub(super) tenant: &'p str,
+    pub(super) properties: Properties,
+}
+
+impl Reading<'_> {
+    /// The principals that the context names.
+    pub(super) fn named(&self, context: Option<&Node>) -> Result<Named> {
+        let named = |name: &str| context.and_then(|context| context.get(name)).filter(|node| !node.is_null());
+        let mut found = Named::default();
+        for (name, kind, slot) in [
+            ("owner", PrincipalKind::User, &mut found.owner),
+            ("agent", PrincipalKind::Agent, &mut found.agent),
+            ("user", PrincipalKind::User, &mut found.user),
+        ] {
+            if let Some(node) = named(name) {
+                let at = format!("context.{name}");
+                if !node.is_object() {
+                    return wrong(&at, "an object");
+                }
+                let id = text(node, "id", &format!("{at}.id"))?;
+                *slot = Some(self.principal(node, kind, id, &at)?);
+            }
+        }
+        Ok(found)
     }
 
-    fn principal(&self, node: &Node, kind: PrincipalKind, at: &str) -> Result<Principal> {
-        if !node.is_object() {
-            return wrong(at, "an object");
-        }
-        let id = text(node, "id", &format!("{at}.id"))?;
-        let name = if kind == PrincipalKind::Agent { "agent" } else { "user" };
-        let attributes = self.attributes(node.get("properties"), name, &format!("{at}.properties"))?;
+    /// The subject, under this identifier.
+    pub(super) fn subject(&self, node: &Node, kind: PrincipalKind, id: &str) -> Result<Principal> {
+        self.principal(node, kind, id, "subject")
+    }
+
+    fn principal(&self, node: &Node, kind: PrincipalKind, id: &str, at: &str) -> Result<Principal> {
+        let attributes =
+            self.attributes(node.get("properties"), kind.as_str(), &format!("{at}.properties"))?;
         Ok(Principal { attributes, ..Principal::new(kind, id) })
+    }
+
+    /// The resource, under this identifier.
+    pub(super) fn resource(&self, node: &Node, id: &str) -> Result<Resource> {
+        let kind = text(node, "type", "resource.type")?;
+        let mut resource = Resource::new(kind, id, self.tenant);
+        resource.attributes = self.attributes(node.get("properties"), kind, "resource.properties")?;
+        Ok(resource)
     }
 
     /// The properties that count as attributes of a `kind`.
@@ -167,7 +201,8 @@ impl Reading<'_> {
         }
     }
 
-    fn context(&self, action: &Node, context: Option<&Node>) -> Result<Context> {
+    /// What the caller says of the circumstances; the arguments come with the action or beside it.
+    pub(super) fn context(&self, action: Option<&Node>, context: Option<&Node>) -> Result<Context> {
         let member =
             |name: &str| context.and_then(|context| context.get(name)).filter(|node| !node.is_null());
         let words = |name: &str| -> Result<Option<Box<str>>> {
@@ -177,7 +212,7 @@ impl Reading<'_> {
             let registered = name == "purpose" && self.policies.has_purposes();
             Ok((registered || self.counts("context", name)).then(|| text.into()))
         };
-        let args = match (action.get("properties"), member("args")) {
+        let args = match (action.and_then(|action| action.get("properties")), member("args")) {
             (Some(_), Some(_)) => {
                 return wrong("context.args", "either these or `action.properties`, not both");
             }
@@ -202,10 +237,27 @@ impl Reading<'_> {
     }
 }
 
-fn supported(node: Option<&Node>) -> Result<Option<BTreeSet<&'static str>>> {
+/// The obligations that a context says the enforcement point carries out. A type that this decision
+/// point does not advertise counts as if it were absent (Obligations profile, negotiation).
+pub(super) fn supported(context: Option<&Node>) -> Result<Option<BTreeSet<&'static str>>> {
+    let node = context.and_then(|context| context.get("supported_obligations"));
     let Some(node) = node.filter(|node| !node.is_null()) else { return Ok(None) };
-    let known = obligation_types(node).map(Some);
-    known.map_or_else(|| wrong("context.supported_obligations", "an array of known obligation types"), Ok)
+    let texts = match node.kind() {
+        Kind::Array(items) => items.iter().map(Node::as_text).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    let Some(texts) = texts else {
+        return wrong("context.supported_obligations", "an array of obligation types");
+    };
+    Ok(Some(ObligationKind::NAMES.iter().copied().filter(|known| texts.contains(known)).collect()))
+}
+
+/// A member that is an object or absent; `null` is absent.
+pub(super) fn optional<'n>(node: Option<&'n Node>, at: &str) -> Result<Option<&'n Node>> {
+    match node.filter(|node| !node.is_null()) {
+        Some(node) if !node.is_object() => wrong(at, "an object"),
+        node => Ok(node),
+    }
 }
 
 /// The obligation types that an array names; nothing if it is no array or names one that is not known.
@@ -218,20 +270,22 @@ pub(crate) fn obligation_types(node: &Node) -> Option<BTreeSet<&'static str>> {
     items.iter().map(known).collect()
 }
 
-fn object<'n>(node: Option<&'n Node>, at: &str) -> Result<&'n Node> {
+/// A member that must be an object.
+pub(super) fn object<'n>(node: Option<&'n Node>, at: &str) -> Result<&'n Node> {
     node.filter(|node| node.is_object()).map_or_else(|| wrong(at, "an object"), Ok)
 }
 
 /// Longest identifier, in bytes.
 const ID_BYTES_MAX: usize = 1_024;
 
-fn text<'n>(node: &'n Node, name: &str, at: &str) -> Result<&'n str> {
+/// A member that must be a text of 1 to 1024 bytes.
+pub(super) fn text<'n>(node: &'n Node, name: &str, at: &str) -> Result<&'n str> {
     let text = node.get(name).and_then(Node::as_text);
     let text = text.filter(|text| !text.is_empty() && text.len() <= ID_BYTES_MAX);
     text.map_or_else(|| wrong(at, "text of 1 to 1024 bytes"), Ok)
 }
 
-fn wrong<T>(at: &str, expected: &'static str) -> Result<T> {
+pub(super) fn wrong<T>(at: &str, expected: &'static str) -> Result<T> {
     Err(InvalidEvaluation { at: at.to_owned(), expected })
 }
 
@@ -287,7 +341,19 @@ mod tests {
         check(r#"{"id":"a7"}"#, r#""a7""#, "context.agent");
         check(r#""purpose":"care""#, r#""purpose":7"#, "context.purpose");
         check(r#""agent":{"id":"a7"}"#, r#""user":{"id":"bob"}"#, "context");
-        check(r#""ip":"10.0.0.1""#, r#""supported_obligations":["fly"]"#, "context.supported_obligations");
+        check(r#""ip":"10.0.0.1""#, r#""supported_obligations":[7]"#, "context.supported_obligations");
+        check(r#""ip":"10.0.0.1""#, r#""supported_obligations":"log""#, "context.supported_obligations");
+    }
+
+    #[test]
+    fn an_obligation_type_that_nobody_advertised_counts_as_absent() {
+        let with = |types: &str| {
+            let text = PLAIN.replace(r#""ip":"10.0.0.1""#, &format!(r#""supported_obligations":{types}"#));
+            read(&text, Properties::All).unwrap().supported
+        };
+        assert_eq!(with(r#"["fly","log"]"#), Some(["log"].into()));
+        assert_eq!(with("[]"), Some(BTreeSet::new()));
+        assert_eq!(with("null"), None);
     }
 
     #[test]

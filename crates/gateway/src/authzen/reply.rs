@@ -20,12 +20,21 @@ pub(crate) fn members(judgement: &Judgement, receipt: Option<&Receipt>) -> Strin
         quote(&judgement.bundle.to_string()),
     );
     list(&mut out, &judgement.reasons, reason);
-    out.push_str(r#"],"obligations":["#);
-    list(&mut out, &judgement.obligations, obligation);
-    out.push(']');
+    out.push_str(r#"],"obligations":"#);
+    obligations(&mut out, &judgement.obligations);
     if let Some(receipt) = receipt {
         let _ = write!(out, r#","entry":{}"#, entry(receipt));
     }
+    out
+}
+
+/// The obligations of a search's result, behind a comma; nothing where there are none.
+pub(crate) fn due(judgement: &Judgement) -> String {
+    if judgement.obligations.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(r#","obligations":"#);
+    obligations(&mut out, &judgement.obligations);
     out
 }
 
@@ -78,12 +87,19 @@ fn rule(out: &mut String, rule: &RuleRef) {
         write!(out, r#"{{"rule":{},"file":{},"line":{}}}"#, quote(&rule.rule), quote(&rule.file), rule.line);
 }
 
-fn obligation(out: &mut String, obligation: &Obligation) {
-    let properties = properties(&obligation.kind);
-    let _ =
-        write!(out, r#"{{"type":{},"properties":{{{properties}}},"rules":["#, quote(obligation.kind.name()));
-    list(out, &obligation.rules, rule);
-    out.push_str("]}");
+/// The obligations as an array; an `id` tells those of one answer apart.
+fn obligations(out: &mut String, obligations: &[Obligation]) {
+    let mut number = 0_u32;
+    out.push('[');
+    for Obligation { kind, rules } in obligations {
+        out.push_str(if number == 0 { "" } else { "," });
+        number = number.saturating_add(1);
+        let (name, properties) = (quote(kind.name()), properties(kind));
+        let _ = write!(out, r#"{{"id":"obl-{number}","type":{name},"properties":{{{properties}}},"rules":["#);
+        list(out, rules, rule);
+        out.push_str("]}");
+    }
+    out.push(']');
 }
 
 /// The properties as in `spec/obligations.md`: named as the annotations that set them.
@@ -143,6 +159,7 @@ mod tests {
             assert_eq!(context.get("verdict").and_then(|node| node.as_text()), Some(verdict.as_str()));
             let obligation = &context.get("obligations").unwrap().items()[0];
             assert_eq!(obligation.select("/properties/fields/0")[0].as_text(), Some("ssn"));
+            assert_eq!(obligation.get("id").and_then(|node| node.as_text()), Some("obl-1"));
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod aggregate;
 mod auth;
+mod authzen;
 mod child;
 mod claims;
 mod held;

@@ -46,7 +46,25 @@ impl World {
         if !tools.is_empty() {
             source.insert("tools/test.toml", tools);
         }
-        let compiled = PolicySet::compile(&source).unwrap_or_else(|found| panic!("{found:?}"));
+        Self::of(&source, approvers)
+    }
+
+    /// A world with the policies in a folder of the repository.
+    pub(crate) fn shipped(path: &str) -> Self {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+        let mut source = PolicySource::new();
+        for folder in std::fs::read_dir(&root).unwrap().map(Result::unwrap) {
+            for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+                let (folder, file_name) = (folder.file_name(), file.file_name());
+                let name = format!("{}/{}", folder.to_str().unwrap(), file_name.to_str().unwrap());
+                source.insert(name, std::fs::read(file.path()).unwrap());
+            }
+        }
+        Self::of(&source, Approvers::default())
+    }
+
+    pub(crate) fn of(source: &PolicySource, approvers: Approvers) -> Self {
+        let compiled = PolicySet::compile(source).unwrap_or_else(|found| panic!("{found:?}"));
         let ports = TestPorts::new();
         let policies = ActivePolicies { set: compiled.policies, epoch: None, signed: false };
         let guard = Guard::new(ports.ports(), policies, approvers, GuardLimits::default());

@@ -116,7 +116,7 @@ impl Case {
         cordon_core::Request {
             chain: self.chain.clone(),
             action,
-            resource: self.resource.clone().unwrap_or_else(tool),
+            resource: policies.complete(self.resource.clone().unwrap_or_else(tool)),
             context,
         }
     }

@@ -71,3 +71,14 @@ fn the_demo_policy_declares_every_office_tool() {
     let want = ["list_files", "list_mail", "pay", "read_file", "read_mail", "send_mail", "write_file"];
     assert_eq!(tools, want);
 }
+
+#[test]
+fn the_authzen_policy_makes_the_decisions_of_the_certification_scenario() {
+    let policies = loads("policies/authzen");
+    assert_eq!(policies.known_principals(cordon_core::PrincipalKind::User), ["alice", "bob"]);
+    assert_eq!(policies.known_principals(cordon_core::PrincipalKind::Agent), Vec::<&str>::new());
+    assert_eq!(policies.known_resources("record"), ["record-1", "record-2"]);
+    assert_eq!(policies.known_resources("spaceship"), Vec::<&str>::new());
+    let actions: Vec<_> = policies.known_actions().iter().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(actions, ["delete", "read", "write"]);
+}
