@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use cordon_core::{Facts, Judgement, Request, Timestamp};
 use cordon_ledger::{Level, Receipt};
+use cordon_workflow::Approval;
 
 use crate::attempt::Attempt;
 use crate::authorize::gather_visible;
 use crate::guard::{ActivePolicies, Guard, GuardError};
 use crate::ports::{LedgerDown, PortFuture};
-use crate::record;
+use crate::record::{self, Answered};
 use crate::shadow;
 
 /// A recorded judgement that hands out nothing.
@@ -28,8 +29,10 @@ pub struct Weighed {
     pub request: Request,
     /// The full answer.
     pub judgement: Judgement,
-    facts: Facts,
-    now: Timestamp,
+    pub(crate) facts: Facts,
+    pub(crate) now: Timestamp,
+    /// The grant that was taken for it.
+    pub(crate) spent: Option<Approval>,
 }
 
 impl Guard {
@@ -58,7 +61,7 @@ impl Guard {
         let kills = self.shared.kills.covering(&request);
         let facts = Facts { supported, kills, ..Facts::default() };
         let judgement = cordon_pdp::decide(&policies.set, &request, &facts, now);
-        Weighed { request, judgement, facts, now }
+        Weighed { request, judgement, facts, now, spent: None }
     }
 
     /// Hands a judgement to the ledger. Its place in the order is fixed when this returns; it is
@@ -68,11 +71,22 @@ impl Guard {
         policies: &ActivePolicies,
         weighed: &Weighed,
     ) -> PortFuture<Result<Receipt, LedgerDown>> {
-        let Weighed { request, judgement, facts, now } = weighed;
+        let answered = weighed.spent.as_ref().map_or(Answered::Told, Answered::Granted);
+        let draft = self.draft(policies, weighed, answered);
+        self.shared.ledger.append(draft, Level::Durable)
+    }
+
+    /// The record of a judgement and of what became of it.
+    pub(crate) fn draft(
+        &self,
+        policies: &ActivePolicies,
+        weighed: &Weighed,
+        answered: Answered<'_>,
+    ) -> cordon_ledger::Draft {
+        let Weighed { request, judgement, facts, now, .. } = weighed;
         let shadow = shadow::judge(&self.shared, request, facts, *now);
         let asked = record::Asked { request, facts, arguments: None, now: *now, shadow: shadow.as_ref() };
-        let draft = record::evaluated(&self.shared, policies, asked, judgement);
-        self.shared.ledger.append(draft, Level::Durable)
+        record::evaluated(&self.shared, policies, asked, judgement, answered)
     }
 
     /// Whether the attempt could be allowed or held with some arguments; what fails this is not shown.

@@ -137,6 +137,11 @@ pub enum GuardError {
     /// There is no such approval.
     #[error("there is no approval `{0}`")]
     UnknownApproval(ApprovalId),
+    /// Too many approvals of one caller wait.
+    #[error(
+        "{0} approvals of this caller wait for an answer already; wait until some are answered or expire"
+    )]
+    TooManyWaiting(u32),
     /// The answer does not count.
     #[error(transparent)]
     Ballot(#[from] BallotError),

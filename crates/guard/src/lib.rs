@@ -5,6 +5,7 @@
 //! exactly this call was allowed and that the ledger holds the record) and [`Outcome`] (permitted,
 //! held, or denied).
 
+mod access;
 mod approvers;
 mod attempt;
 mod authorize;
@@ -31,6 +32,7 @@ mod throttle;
 mod tools;
 mod watch;
 
+pub use access::{Asking, Ungranted};
 pub use approvers::{Approver, Approvers, BallotError};
 pub use attempt::{Attempt, Operation, Trace};
 pub use authorize::Outcome;

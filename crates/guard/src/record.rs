@@ -181,24 +181,48 @@ pub(crate) fn denied(
         .without(FieldId::CapabilityGranted, AbsentReason::NotApplicable)
 }
 
+/// What became of a judgement that hands out nothing.
+#[derive(Clone, Copy)]
+pub(crate) enum Answered<'a> {
+    /// It was told.
+    Told,
+    /// It was told, and a person's grant was taken for it.
+    Granted(&'a Approval),
+    /// A person was asked.
+    Held(&'a Terms),
+}
+
 /// The record of a judgement that hands out nothing.
 pub(crate) fn evaluated(
     shared: &Shared,
     policies: &ActivePolicies,
     asked: Asked<'_>,
     judgement: &Judgement,
+    answered: Answered<'_>,
 ) -> Draft {
     let Asked { request, now, .. } = asked;
     let draft = Draft::new(shared.record_id(now), now, request.resource.tenant.clone(), Kind::Decision);
-    judged(unobserved(draft), policies, asked, judgement, "answered")
+    let enforced = if matches!(answered, Answered::Held(_)) { "held" } else { "answered" };
+    let draft = judged(unobserved(draft), policies, asked, judgement, enforced)
         .with(FieldId::Span, Span { phase: "decide", id: None })
         .with(FieldId::ExecutionGraph, ExecutionGraph::default())
         .with(FieldId::ToolInvocation, Cbor::map([(1, request.context.args.to_cbor())]))
-        .without(FieldId::HumanApproval, AbsentReason::NotApplicable)
         .without(FieldId::CapabilityGranted, AbsentReason::NotApplicable)
         .without(FieldId::TraceId, AbsentReason::NotProvided)
         .without(FieldId::ParentSpan, AbsentReason::NotProvided)
-        .without(FieldId::ModelVersion, AbsentReason::NotProvided)
+        .without(FieldId::ModelVersion, AbsentReason::NotProvided);
+    match answered {
+        Answered::Told => draft.without(FieldId::HumanApproval, AbsentReason::NotApplicable),
+        Answered::Granted(approval) => draft
+            .with(FieldId::Approval, Cbor::bytes(*approval.terms.id.as_bytes()))
+            .with(FieldId::HumanApproval, human_approval(approval)),
+        Answered::Held(terms) => draft
+            .with(FieldId::Approval, Cbor::bytes(*terms.id.as_bytes()))
+            .with(FieldId::ApprovalBinding, Cbor::bytes(*terms.binding.as_bytes()))
+            .with(FieldId::Expires, terms.expires.as_micros())
+            .without(FieldId::HumanApproval, AbsentReason::NotProvided)
+            .with(FieldId::EscalationFlags, texts(["approval_asked".to_owned()])),
+    }
 }
 
 /// The record of an attempt outside any open session: there is no request to judge.

@@ -46,9 +46,9 @@ def described(node, role: str, checks: list[str], *options: str) -> None:
 
 
 def test_authzen_answers_what_it_describes_and_refuses_the_rest(node):
-    described(node, "pep", [*ALWAYS, *EXACT], "--include-path-regex", "^/access/")
+    described(node, "pep", [*ALWAYS, *EXACT], "--include-path-regex", "^/access/v1/(evaluation|search)")
 
 
 def test_administration_answers_what_it_describes(node):
     # A stream of events has no end to wait for.
-    described(node, "operator", ALWAYS, "--exclude-path-regex", "^/access/|^/v1/events$")
+    described(node, "operator", ALWAYS, "--exclude-path-regex", "^/access/v1/(evaluation|search)|^/v1/events$")

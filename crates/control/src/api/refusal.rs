@@ -65,7 +65,7 @@ impl From<GuardError> for Refusal {
             | GuardError::LiftBinding
             | GuardError::KillOfBundle(_)
             | GuardError::Terminated(_) => (StatusCode::CONFLICT, "conflict"),
-            GuardError::TooManySessions(_) | GuardError::TooManyKills(_) => {
+            GuardError::TooManySessions(_) | GuardError::TooManyKills(_) | GuardError::TooManyWaiting(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "limit")
             }
             _ => (StatusCode::UNPROCESSABLE_ENTITY, "malformed"),

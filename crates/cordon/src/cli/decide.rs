@@ -59,7 +59,7 @@ fn pure(request: &[u8], policy: &Path, global: &Global) -> Ended {
     let policies = compiled.policies;
     let node = json::parse(request, &Limits::DEFAULT)?;
     let members = ["subject", "action", "resource", "context"].map(|name| node.get(name));
-    let Evaluation { request, supported } =
+    let Evaluation { request, supported, .. } =
         authzen::evaluation(members, &policies, "default", Properties::All)?;
     let supported = supported.unwrap_or_else(|| ObligationKind::NAMES.iter().copied().collect());
     let mut facts = Facts { supported, ..Facts::default() };

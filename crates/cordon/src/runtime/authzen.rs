@@ -23,6 +23,8 @@ enum Route {
     Evaluation,
     Evaluations,
     Search(Sought),
+    Requests,
+    Requested,
 }
 
 impl Route {
@@ -30,6 +32,10 @@ impl Route {
         match path.strip_prefix(PREFIX)? {
             "evaluation" => Some(Self::Evaluation),
             "evaluations" => Some(Self::Evaluations),
+            "requests" => Some(Self::Requests),
+            rest if rest.strip_prefix("requests/").is_some_and(|id| !id.is_empty() && !id.contains('/')) => {
+                Some(Self::Requested)
+            }
             rest => {
                 let word = rest.strip_prefix("search/")?;
                 Sought::ALL.into_iter().find(|sought| sought.as_str() == word).map(Self::Search)
@@ -68,11 +74,17 @@ pub(super) async fn answer(
     let Some(route) = Route::of(request.uri().path()) else {
         return Refusal::new(StatusCode::NOT_FOUND, "unknown", "there is nothing here").into_response();
     };
-    if request.method() != Method::POST {
-        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "send it with POST");
-        let mut response = refusal.into_response();
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    let method = if route == Route::Requested { Method::GET } else { Method::POST };
+    if *request.method() != method {
+        let message = format!("send it with {method}");
+        let mut response = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", message).into_response();
+        let allowed = HeaderValue::from_str(method.as_str()).unwrap_or(HeaderValue::from_static("POST"));
+        response.headers_mut().insert(ALLOW, allowed);
         return response;
+    }
+    if route == Route::Requested {
+        let id = request.uri().path().rsplit('/').next().unwrap_or_default();
+        return told(endpoint.requested(id, caller));
     }
     if !is_json(request.headers()) {
         let answer = Answer::error(400, "malformed", "`Content-Type`: expected `application/json`");
@@ -82,9 +94,21 @@ pub(super) async fn answer(
         (Ok(body), Route::Evaluation) => endpoint.evaluation(&body, caller).await,
         (Ok(body), Route::Evaluations) => endpoint.evaluations(&body, caller).await,
         (Ok(body), Route::Search(sought)) => endpoint.search(sought, &body, caller).await,
+        (Ok(body), Route::Requests | Route::Requested) => endpoint.request_access(&body, caller).await,
         (Err(answer), _) => answer,
     };
-    json(answer.status, answer.body)
+    told(answer)
+}
+
+/// The answer over HTTP; a problem (RFC 9457) says that it is one.
+fn told(answer: Answer) -> Response<Body> {
+    let problem = answer.body.starts_with(r#"{"type":"urn:"#);
+    let mut response = json(answer.status, answer.body);
+    if problem {
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    response
 }
 
 /// Whether the body says that it is JSON, whatever parameters follow.
@@ -103,7 +127,11 @@ mod tests {
         assert_eq!(Route::of("/access/v1/evaluation"), Some(Route::Evaluation));
         assert_eq!(Route::of("/access/v1/evaluations"), Some(Route::Evaluations));
         assert_eq!(Route::of("/access/v1/search/action"), Some(Route::Search(Sought::Action)));
+        assert_eq!(Route::of("/access/v1/requests"), Some(Route::Requests));
+        assert_eq!(Route::of("/access/v1/requests/apr_1"), Some(Route::Requested));
         for path in [
+            "/access/v1/requests/",
+            "/access/v1/requests/apr_1/cancel",
             "/access/v1/evaluation/",
             "/access/v1/search",
             "/access/v1/search/",

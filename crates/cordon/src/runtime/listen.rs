@@ -96,7 +96,7 @@ impl Service {
             api: TowerToHyperService::new(Api::router(Arc::clone(owner) as _)),
             mcp: mcp::http::Service::new(owner.guard.clone(), servers, options)?,
             sessions: session::Endpoint::new(owner.guard.clone()),
-            decisions: Endpoint::new(owner.guard.clone()),
+            decisions: Endpoint::at(owner.guard.clone(), &origin),
             auth: authenticator(owner, address, &origin)?,
             hosts,
             origin,

@@ -1,15 +1,17 @@
 //! The endpoints and the metadata, apart from the transport.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cordon_core::cbor::Cbor;
 use cordon_core::json::{self, Node, quote};
-use cordon_core::{Digest, Limits, ObligationKind, Verdict};
-use cordon_guard::{ActivePolicies, Guard, Weighed};
+use cordon_core::{ApprovalId, Digest, Limits, ObligationKind, Verdict};
+use cordon_guard::{ActivePolicies, Asking, Guard, Ungranted, Weighed};
 
 use super::page::Page;
 use super::parse::{Evaluation, InvalidEvaluation, Properties, Reading, batch, evaluation, optional};
 use super::reply;
+use super::requests::{self, Problem, Requests};
 use super::search::{Search, Sought};
 use crate::{Answer, Caller, CallerRole, Mismatch};
 
@@ -21,12 +23,21 @@ const JUDGED_MAX: usize = 10_000;
 const TURN: usize = 64;
 
 /// The profiles that are followed, each at the draft that was read.
-const CAPABILITIES: &[&str] = &["urn:cordon:authzen:obligations:draft-1"];
+const CAPABILITIES: &[&str] =
+    &["urn:cordon:authzen:access-request:draft-1", "urn:cordon:authzen:obligations:draft-1"];
 
 /// Serves decisions of one guard; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     guard: Guard,
+    /// Requests for access; none where nobody could send one.
+    requests: Option<Arc<Requests>>,
+}
+
+/// A judgement and the members that go with it.
+struct Told {
+    weighed: Weighed,
+    more: String,
 }
 
 /// How a batch ends early (AuthZEN §7.1.2.1).
@@ -66,7 +77,12 @@ impl Unjudged {
 impl Endpoint {
     /// Decisions of this guard.
     pub fn new(guard: Guard) -> Self {
-        Self { guard }
+        Self { guard, requests: None }
+    }
+
+    /// Decisions of this guard on a node that is reached at `origin`, where callers may ask a person.
+    pub fn at(guard: Guard, origin: &str) -> Self {
+        Self { guard, requests: Requests::new(origin).map(Arc::new) }
     }
 
     /// `POST /access/v1/evaluation`.
@@ -97,9 +113,9 @@ impl Endpoint {
         let mut judged = Vec::with_capacity(all.len());
         for (at, members) in all.into_iter().enumerate() {
             let weighed = self.weigh(members, caller, &policies);
-            let allowed = weighed.as_ref().is_ok_and(|weighed| weighed.judgement.verdict == Verdict::Allow);
+            let allowed = weighed.as_ref().is_ok_and(|told| told.weighed.told().verdict == Verdict::Allow);
             // Records are handed over in order and become durable together.
-            judged.push(weighed.map(|weighed| (self.guard.note(&policies, &weighed), weighed)));
+            judged.push(weighed.map(|told| (self.guard.note(&policies, &told.weighed), told)));
             match (semantic, allowed) {
                 (Semantic::DenyOnFirstDeny, false) | (Semantic::PermitOnFirstPermit, true) => break,
                 _ => {}
@@ -109,8 +125,8 @@ impl Endpoint {
         let mut answers = Vec::with_capacity(judged.len());
         for judged in judged {
             let told = match judged {
-                Ok((record, weighed)) => match record.await {
-                    Ok(receipt) => Ok(reply::judged(&weighed.judgement, Some(&receipt))),
+                Ok((record, told)) => match record.await {
+                    Ok(receipt) => Ok(told.answer(&receipt)),
                     Err(down) => Err(Unjudged::Unrecorded(down.to_string())),
                 },
                 Err(error) => Err(error),
@@ -187,11 +203,12 @@ impl Endpoint {
         });
         let texts = |texts: &[&str]| texts.iter().map(|text| quote(text)).collect::<Vec<_>>().join(",");
         format!(
-            r#"{{"policy_decision_point":{},"access_evaluation_endpoint":{},"access_evaluations_endpoint":{}{},"capabilities":[{}],"supported_obligations":[{}]}}"#,
+            r#"{{"policy_decision_point":{},"access_evaluation_endpoint":{},"access_evaluations_endpoint":{}{},"access_request_endpoint":{},"capabilities":[{}],"supported_obligations":[{}]}}"#,
             at(""),
             at("/access/v1/evaluation"),
             at("/access/v1/evaluations"),
             searches.concat(),
+            at(requests::PATH),
             texts(CAPABILITIES),
             texts(ObligationKind::NAMES),
         )
@@ -199,12 +216,12 @@ impl Endpoint {
 
     async fn one(&self, members: [Option<&Node>; 4], caller: &Caller) -> Answer {
         let policies = self.guard.policies();
-        let weighed = match self.weigh(members, caller, &policies) {
-            Ok(weighed) => weighed,
+        let told = match self.weigh(members, caller, &policies) {
+            Ok(told) => told,
             Err(error) => return error.answer(),
         };
-        match self.guard.note(&policies, &weighed).await {
-            Ok(receipt) => Answer { status: 200, body: reply::judged(&weighed.judgement, Some(&receipt)) },
+        match self.guard.note(&policies, &told.weighed).await {
+            Ok(receipt) => Answer { status: 200, body: told.answer(&receipt) },
             Err(down) => Unjudged::Unrecorded(down.to_string()).answer(),
         }
     }
@@ -214,11 +231,96 @@ impl Endpoint {
         members: [Option<&Node>; 4],
         caller: &Caller,
         policies: &ActivePolicies,
-    ) -> Result<Weighed, Unjudged> {
-        let Evaluation { mut request, supported } =
+    ) -> Result<Told, Unjudged> {
+        let (mut weighed, approval) = self.judge(members, caller, policies)?;
+        let Some(requests) = &self.requests else { return Ok(Told { weighed, more: String::new() }) };
+        let (exact, arguments) = requests::exact(members);
+        let requester = caller.key();
+        let asking = Asking { requester: &requester, exact: &exact, arguments: &arguments };
+        let step = match approval.map(|id| self.guard.spend_grant(&mut weighed, id, asking)) {
+            Some(Err(Ungranted::Store(down))) => return Err(Unjudged::Unrecorded(down.to_string())),
+            Some(Err(why)) => Some(requests::next(&why)),
+            Some(Ok(())) if weighed.told().verdict == Verdict::Deny => Some(("policy_denied", "none")),
+            Some(Ok(())) => None,
+            None if weighed.judgement.verdict == Verdict::Ask => Some(("approval_required", "request")),
+            None => None,
+        };
+        let mut more = step.map(|(reason, action)| requests::steps(reason, action)).unwrap_or_default();
+        if step.is_some_and(|(_, action)| action == "request") {
+            more.push_str(&requests.hint(weighed.binding(asking), self.guard.now()));
+        }
+        Ok(Told { weighed, more })
+    }
+
+    /// The judgement alone, and the grant that is shown for it.
+    fn judge(
+        &self,
+        members: [Option<&Node>; 4],
+        caller: &Caller,
+        policies: &ActivePolicies,
+    ) -> Result<(Weighed, Option<ApprovalId>), Unjudged> {
+        let Evaluation { mut request, supported, approval } =
             evaluation(members, &policies.set, &caller.tenant, counting(caller))?;
         request.chain = caller.speaks_for(request.chain)?;
-        Ok(self.guard.weigh(policies, request, carried_out(supported.unwrap_or_default())))
+        let supported = carried_out(supported.unwrap_or_default());
+        Ok((self.guard.weigh(policies, request, supported), approval))
+    }
+
+    /// `POST /access/v1/requests`: asks a person, after a denial that said that this is possible.
+    pub async fn request_access(&self, body: &[u8], caller: &Caller) -> Answer {
+        match self.ask(body, caller).await {
+            Ok(answer) => answer,
+            Err((problem, detail)) => problem.answer(&detail),
+        }
+    }
+
+    async fn ask(&self, body: &[u8], caller: &Caller) -> Result<Answer, (Problem, String)> {
+        let plain = |problem: Problem, detail: &str| (problem, detail.to_owned());
+        let requests = self.requests.as_ref();
+        let requests = requests.ok_or_else(|| plain(Problem::UnknownTask, "this node takes no requests"))?;
+        let node =
+            json::parse(body, &Limits::DEFAULT).map_err(|error| (Problem::Malformed, error.to_string()))?;
+        if node.get("items").is_some() {
+            return Err(plain(Problem::Malformed, "`items`: one request for access at a time"));
+        }
+        let members = members(&node);
+        let policies = self.guard.policies();
+        let judged = self.judge(members, caller, &policies);
+        let (weighed, _) = judged.map_err(|error| (Problem::Malformed, error.to_string()))?;
+        if weighed.judgement.verdict != Verdict::Ask {
+            let detail = format!("nobody's approval is due: the verdict is {}", weighed.judgement.verdict);
+            return Err((Problem::NotRequestable, detail));
+        }
+        let (exact, arguments) = requests::exact(members);
+        let requester = caller.key();
+        let asking = Asking { requester: &requester, exact: &exact, arguments: &arguments };
+        let token = node.select("/denial/binding_token");
+        let token = token.first().and_then(|token| token.as_text()).unwrap_or_default();
+        requests.check(token, weighed.binding(asking), self.guard.now()).map_err(|problem| {
+            plain(problem, "`denial.binding_token` is not that of this denial; evaluate it again")
+        })?;
+        Ok(match self.guard.request_access(&policies, &weighed, asking).await {
+            Ok(approval) => Answer { status: 202, body: requests.task(&approval) },
+            Err(error @ cordon_guard::GuardError::TooManyWaiting(_)) => {
+                Answer::error(429, "limit", &error.to_string())
+            }
+            Err(error) => Answer::error(500, "unavailable", &error.to_string()),
+        })
+    }
+
+    /// `GET /access/v1/requests/{id}`: how far a request of this caller got.
+    pub fn requested(&self, id: &str, caller: &Caller) -> Answer {
+        let known = id.parse().ok().and_then(|id| self.guard.requested(id, &caller.key()).ok());
+        match (&self.requests, known) {
+            (Some(requests), Some(approval)) => Answer { status: 200, body: requests.task(&approval) },
+            _ => Problem::UnknownTask.answer("no request of this caller has this name"),
+        }
+    }
+}
+
+impl Told {
+    fn answer(&self, receipt: &cordon_ledger::Receipt) -> String {
+        reply::judged_with(&self.weighed.told(), Some(receipt), &self.more)
     }
 }
 

@@ -7,6 +7,7 @@ mod endpoint;
 mod page;
 pub(crate) mod parse;
 pub(crate) mod reply;
+mod requests;
 mod search;
 
 pub use endpoint::Endpoint;

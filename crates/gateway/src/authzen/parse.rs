@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use cordon_core::json::{Kind, Node};
 use cordon_core::{
-    ActionName, Chain, Context, ObligationKind, Principal, PrincipalKind, Record, Request, Resource, Value,
+    ActionName, ApprovalId, Chain, Context, ObligationKind, Principal, PrincipalKind, Record, Request,
+    Resource, Value,
 };
 use cordon_guard::policy::PolicySet;
 
@@ -24,6 +25,8 @@ pub struct Evaluation {
     pub request: Request,
     /// The obligations that the enforcement point says it carries out; none if it does not say.
     pub supported: Option<BTreeSet<&'static str>>,
+    /// The approval that the caller shows: a person granted this very request.
+    pub approval: Option<ApprovalId>,
 }
 
 /// An evaluation is not one.
@@ -41,7 +44,9 @@ pub(super) type Result<T> = std::result::Result<T, InvalidEvaluation>;
 /// Members of `context` that are not the caller's own words.
 const KNOWN: &[&str] = &[
     "agent",
+    "approval",
     "args",
+    "business_justification",
     "model",
     "owner",
     "project",
@@ -90,9 +95,20 @@ pub fn evaluation(
     let name = action_name(action)?;
     let target = reading.resource(resource, text(resource, "id", "resource.id")?)?;
     let supported = supported(context)?;
+    let approval = approval(context)?;
     let context = reading.context(Some(action), context)?;
     let (action, resource) = (policies.action(&name), policies.complete(target));
-    Ok(Evaluation { request: Request { chain, action, resource, context }, supported })
+    Ok(Evaluation { request: Request { chain, action, resource, context }, supported, approval })
+}
+
+/// The approval that a context shows; a name that is none is that of no approval.
+fn approval(context: Option<&Node>) -> Result<Option<ApprovalId>> {
+    let Some(node) = optional(context.and_then(|context| context.get("approval")), "context.approval")?
+    else {
+        return Ok(None);
+    };
+    let id = text(node, "id", "context.approval.id")?;
+    Ok(Some(id.parse().unwrap_or(ApprovalId::from_bytes([0; 16]))))
 }
 
 /// The kind of principal that a subject is; `None` for a type that no principal has.

@@ -8,8 +8,16 @@ use cordon_ledger::Receipt;
 
 /// The answer that carries a judgement; `decision` is true for allow alone.
 pub fn judged(judgement: &Judgement, receipt: Option<&Receipt>) -> String {
+    judged_with(judgement, receipt, "")
+}
+
+/// The answer with more members in its context, each behind a comma. An answer on record is named by
+/// its record (`evaluation_id`).
+pub(crate) fn judged_with(judgement: &Judgement, receipt: Option<&Receipt>, more: &str) -> String {
     let decision = judgement.verdict == Verdict::Allow;
-    format!(r#"{{"decision":{decision},"context":{{{}}}}}"#, members(judgement, receipt))
+    let name = receipt.map(|receipt| format!(r#","evaluation_id":{}"#, quote(&receipt.id.to_string())));
+    let (members, name) = (members(judgement, receipt), name.unwrap_or_default());
+    format!(r#"{{"decision":{decision},"context":{{{members}{name}{more}}}}}"#)
 }
 
 /// A judgement as members of an object: `verdict`, `bundle`, `reasons`, `obligations`, `entry`.

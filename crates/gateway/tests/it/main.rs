@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod access;
 mod aggregate;
 mod auth;
 mod authzen;

@@ -39,7 +39,7 @@ pub(super) fn run(args: &ExplainArgs, global: &Global) -> Ended {
     let policies = compile(&read_source(&path)?, &path)?.policies;
     let node = json::parse(&crate::cli::decide::read_request(&args.request)?, &Limits::DEFAULT)?;
     let members = ["subject", "action", "resource", "context"].map(|name| node.get(name));
-    let Evaluation { request, supported } =
+    let Evaluation { request, supported, .. } =
         authzen::evaluation(members, &policies, "default", Properties::All)?;
     let mut supported = supported.unwrap_or_else(|| ObligationKind::NAMES.iter().copied().collect());
     supported.insert("approve");
