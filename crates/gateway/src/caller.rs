@@ -1,6 +1,6 @@
 //! Who calls, as a credential or the operating system says; never as a message says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -111,6 +111,7 @@ impl Caller {
             workflow: None,
             task: None,
             model: Record::new(),
+            declared: BTreeMap::new(),
             tools: None,
             supported: SUPPORTED.iter().copied().collect(),
             capability: self.capability.clone(),

@@ -89,6 +89,7 @@ impl Node {
             task: None,
             model: Record::new(),
             tools: None,
+            declared: Default::default(),
             supported: BTreeSet::new(),
             key: None,
             capability: None,

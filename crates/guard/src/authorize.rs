@@ -77,7 +77,7 @@ impl Guard {
             Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
-        let tool = self.tool_of(&attempt, &policies);
+        let tool = self.tool_of(&attempt, &live, &policies);
         let (mut asked, unfit) = gather(self, &attempt, &live, &policies, tool, calls, now);
         asked.facts.kills = self.shared.kills.covering(&asked.request);
         let mut case =
@@ -95,11 +95,12 @@ impl Guard {
         }
     }
 
-    fn tool_of(&self, attempt: &Attempt<'_>, policies: &ActivePolicies) -> Option<Arc<Tool>> {
+    fn tool_of(&self, attempt: &Attempt<'_>, live: &Live, policies: &ActivePolicies) -> Option<Arc<Tool>> {
         match &attempt.operation {
             Operation::Tool { server, tool, .. } => self.shared.tools.get(server, tool),
             Operation::Described { tool, .. } => {
-                let manifest = policies.set.manifest(tool)?;
+                // What the bundle describes is never what a caller says it is.
+                let Some(manifest) = policies.set.manifest(tool) else { return live.declared.tool(tool) };
                 Some(self.shared.described.get(policies.set.digest(), manifest))
             }
             Operation::Message { .. } => None,
@@ -331,7 +332,8 @@ fn gather<'a>(
     let mut unfit = None;
     let (action, resource, arguments) = match &attempt.operation {
         Operation::Tool { arguments, .. } | Operation::Described { arguments, .. } => {
-            let (action, checked) = tool_action(&attempt.operation, arguments, tool.as_deref(), policies);
+            let (action, checked) =
+                tool_action(&attempt.operation, arguments, tool.as_deref(), live, policies);
             limits = checked.limits;
             context.args = checked.args;
             unfit = checked.unfit;
@@ -384,7 +386,7 @@ pub(crate) fn gather_visible(
     live: &Live,
     policies: &ActivePolicies,
 ) -> Option<(Request, Facts)> {
-    let tool = guard.tool_of(attempt, policies);
+    let tool = guard.tool_of(attempt, live, policies);
     if !matches!(attempt.operation, Operation::Message { .. })
         && tool.as_ref().is_none_or(|tool| tool.quarantine.is_some())
     {
@@ -411,6 +413,7 @@ fn tool_action(
     operation: &Operation<'_>,
     arguments: &Node,
     tool: Option<&Tool>,
+    live: &Live,
     policies: &ActivePolicies,
 ) -> (Action, CheckedTool) {
     let untyped = || match Value::from_json(arguments) {
@@ -434,7 +437,11 @@ fn tool_action(
             return refused(Action::undeclared(unnamed), CallLimits::DEFAULT, reason);
         }
     };
-    let manifest = policies.set.manifest(&action_name);
+    let declared = match operation {
+        Operation::Described { .. } => live.declared.manifest(&action_name),
+        _ => None,
+    };
+    let manifest = policies.set.manifest(&action_name).or(declared);
     let action =
         manifest.map_or_else(|| Action::undeclared(action_name.clone()), |manifest| manifest.action());
     let limits = manifest.map_or(CallLimits::DEFAULT, |manifest| manifest.limits);

@@ -16,6 +16,7 @@ use cordon_workflow::{Lift, LiftOf};
 use crate::Session;
 use crate::approvers::BallotError;
 use crate::backlog::LateOf;
+use crate::declared::Declared;
 use crate::guard::{Guard, GuardError, Live, Shared, supported};
 use crate::kills::Narrowed;
 use crate::ports::StoreDown;
@@ -227,6 +228,7 @@ impl Live {
     pub(crate) fn new(session: Session, standing: Option<Standing>) -> Self {
         Self {
             supported: supported(&session),
+            declared: Declared::of(&session.opening.declared),
             session: Arc::new(session),
             calls: Default::default(),
             standing: Arc::new(arc_swap::ArcSwapOption::from_pointee(standing)),
@@ -237,6 +239,7 @@ impl Live {
     pub(crate) fn renewed(&self, session: Session) -> Self {
         Self {
             supported: supported(&session),
+            declared: Declared::of(&session.opening.declared),
             session: Arc::new(session),
             calls: Arc::clone(&self.calls),
             standing: Arc::clone(&self.standing),

@@ -17,6 +17,7 @@ use crate::approvers::{Approvers, BallotError};
 use crate::backlog::{Backlog, LateOf};
 use crate::capabilities::{Capabilities, RefusedToken};
 use crate::containment::{Cause, Standing};
+use crate::declared::Declared;
 use crate::gate::Gate;
 use crate::kills::Kills;
 use crate::ports::{Clock, Draw, Ledger, LedgerDown, Random, Shown, Store, StoreDown};
@@ -110,6 +111,8 @@ pub(crate) struct Live {
     pub(crate) session: Arc<Session>,
     /// The obligations that its door and the guard carry out.
     pub(crate) supported: BTreeSet<&'static str>,
+    /// The tools that it brought along.
+    pub(crate) declared: Declared,
     pub(crate) calls: Arc<AtomicU64>,
     /// How it stands; nothing when nothing was ever taken from it.
     pub(crate) standing: Arc<ArcSwapOption<Standing>>,

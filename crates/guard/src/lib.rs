@@ -13,6 +13,7 @@ mod backlog;
 mod binding;
 mod capabilities;
 mod containment;
+mod declared;
 mod denial;
 mod enforcer;
 mod evaluate;

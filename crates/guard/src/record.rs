@@ -418,7 +418,7 @@ pub(crate) fn result(
 /// The record of a session's beginning.
 pub(crate) fn session_opened(shared: &Shared, session: &Session) -> Draft {
     let principals = session.opening.chain.members().map(principal).collect();
-    Draft::new(
+    let draft = Draft::new(
         shared.record_id(session.opened),
         session.opened,
         session.opening.tenant.clone(),
@@ -426,7 +426,10 @@ pub(crate) fn session_opened(shared: &Shared, session: &Session) -> Draft {
     )
     .in_session(session.id)
     .with(FieldId::Principals, Cbor::Array(principals))
-    .with(FieldId::Expires, session.opening.expires.as_micros())
+    .with(FieldId::Expires, session.opening.expires.as_micros());
+    // What a caller declared is evidence: it says what the calls that follow were taken for.
+    let declared = session.opening.declared.values().map(ToString::to_string);
+    if session.opening.declared.is_empty() { draft } else { draft.with(FieldId::Detail, texts(declared)) }
 }
 
 /// The record of a session's end.

@@ -1,6 +1,6 @@
 //! One agent's stretch of work: who it is, for whom it acts, and what it is for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cordon_core::{ActionName, Capability, Chain, Record, SessionId, Timestamp};
@@ -24,6 +24,9 @@ pub struct Opening {
     pub model: Record,
     /// The tools that may be named in it; none when it is not limited to any.
     pub tools: Option<BTreeSet<ActionName>>,
+    /// The manifests of tools that its caller declared, as JSON text; what the bundle describes counts
+    /// as the bundle describes it.
+    pub declared: BTreeMap<ActionName, Box<str>>,
     /// The obligations that the enforcement point can carry out.
     pub supported: BTreeSet<&'static str>,
     /// A name under which the same session is found again, such as agent and server entry.

@@ -103,15 +103,7 @@ impl Described {
                 return Arc::clone(tool);
             }
         }
-        let text = |schema: &Option<Box<str>>| schema.as_ref().map(|text| text.as_bytes().to_vec());
-        let listed = ListedTool {
-            name: manifest.tool.operation().into(),
-            pin: manifest.pin.unwrap_or(bundle),
-            input_schema: text(&manifest.input_schema),
-            output_schema: text(&manifest.output_schema),
-            description: manifest.description.clone().unwrap_or_default(),
-        };
-        let tool = Arc::new(Tool::new(manifest.tool.clone(), listed, None));
+        let tool = Arc::new(Tool::described(manifest, bundle));
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.bundle != Some(bundle) {
             *known = OfBundle { bundle: Some(bundle), tools: BTreeMap::new() };
@@ -201,6 +193,19 @@ impl Tools {
 }
 
 impl Tool {
+    /// The tool that a manifest describes; `source` stands for its pin where it has none.
+    pub(crate) fn described(manifest: &ToolManifest, source: Digest) -> Self {
+        let text = |schema: &Option<Box<str>>| schema.as_ref().map(|text| text.as_bytes().to_vec());
+        let listed = ListedTool {
+            name: manifest.tool.operation().into(),
+            pin: manifest.pin.unwrap_or(source),
+            input_schema: text(&manifest.input_schema),
+            output_schema: text(&manifest.output_schema),
+            description: manifest.description.clone().unwrap_or_default(),
+        };
+        Self::new(manifest.tool.clone(), listed, None)
+    }
+
     fn new(action: ActionName, listed: ListedTool, quarantine: Option<Quarantine>) -> Self {
         let limits = SchemaLimits::default();
         let compile =

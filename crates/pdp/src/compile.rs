@@ -9,6 +9,7 @@ use crate::bound;
 use crate::cases::{self, Case};
 use crate::cedar_text::NAMESPACE;
 use crate::data::{self, Asserted, Directory};
+use crate::declarers::{self, Declarers};
 use crate::diagnostic::{Severity, nearest};
 use crate::manifest;
 use crate::principals::{self, Principals};
@@ -34,6 +35,7 @@ pub(crate) struct Checked {
     pub(crate) purposes: Purposes,
     pub(crate) steps_max: u64,
     pub(crate) resources: Resources,
+    pub(crate) declarers: Declarers,
     pub(crate) cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -84,6 +86,7 @@ pub(crate) struct Reading<'s> {
     purposes: Purposes,
     steps_max: Option<u64>,
     resources: Resources,
+    declarers: Declarers,
     cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     /// Parts of classes that are named anywhere.
@@ -106,6 +109,7 @@ impl<'s> Reading<'s> {
             FileKind::Principals => self.principals = principals::read(path, text)?,
             FileKind::Purposes => self.purposes = purposes::read(path, text)?,
             FileKind::Resources => self.resources = resources::read(path, text)?,
+            FileKind::Declarers => self.declarers = declarers::read(path, text)?,
             FileKind::Risk => risk(path, text)?,
             FileKind::Limits => self.steps_max = Some(bound::limits(path, text)?),
             FileKind::Tests => self.cases.extend(cases::read(path, text)?),
@@ -140,6 +144,7 @@ impl<'s> Reading<'s> {
             purposes: self.purposes,
             steps_max: self.steps_max.unwrap_or(bound::STEPS_MAX),
             resources: self.resources,
+            declarers: self.declarers,
             cases: self.cases,
             vocabulary: self.vocabulary,
             warnings: self.findings,

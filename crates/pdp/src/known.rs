@@ -1,8 +1,9 @@
 //! What a source names, so that a search has something to look through.
 
-use cordon_core::{ActionName, PrincipalKind, Resource, ResourceKind};
+use cordon_core::{ActionName, Chain, PrincipalKind, Resource, ResourceKind};
 
 use crate::PolicySet;
+use crate::declarers::Credential;
 use crate::schema::is_reserved_group;
 
 impl PolicySet {
@@ -31,6 +32,12 @@ impl PolicySet {
             self.manifests().map(|manifest| manifest.tool.clone()).chain(own).collect();
         actions.sort();
         actions
+    }
+
+    /// Whether a caller may declare tools of its own for a session (`data/declarers.json`), by its
+    /// credential and the principals that the credential is of.
+    pub fn may_declare(&self, credential: Credential, chain: &Chain) -> bool {
+        self.inner().declarers.admit(credential, chain, &self.inner().directory)
     }
 
     /// The resource with what `data/resources.json` says about it: signed attributes go before claimed

@@ -14,6 +14,7 @@ mod cedar_text;
 mod compile;
 mod data;
 mod decide;
+mod declarers;
 mod diagnostic;
 mod engine;
 mod explain;
@@ -48,6 +49,7 @@ pub use bundle::{
 };
 pub use cases::{TestOutcome, TestReport};
 pub use decide::decide;
+pub use declarers::Credential;
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, PrincipalExplanation, RuleExplanation, RuleKind, RuleOutcome, explain};
 pub use manifest::{manifest_from_json, manifest_to_toml, parse_manifests};

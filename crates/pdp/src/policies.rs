@@ -16,6 +16,7 @@ use crate::cases::{Case, TestReport};
 use crate::cedar_text::NAMESPACE;
 use crate::compile::{self, Checked};
 use crate::data::{self, Asserted, Directory};
+use crate::declarers::Declarers;
 use crate::engine::Engine;
 use crate::index::{Every, Index, Route};
 use crate::mention::Mentions;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) principals: Principals,
     pub(crate) purposes: Purposes,
     pub(crate) resources: Resources,
+    pub(crate) declarers: Declarers,
     /// Agents by the names of the workloads that they run as.
     workloads: BTreeMap<SpiffeId, Box<str>>,
     cases: Vec<Case>,
@@ -121,6 +123,7 @@ impl PolicySet {
             purposes: Purposes::default(),
             steps_max: bound::STEPS_MAX,
             resources: Resources::default(),
+            declarers: Declarers::default(),
             cases: Vec::new(),
             vocabulary: Vocabulary::default(),
             warnings: Vec::new(),
@@ -389,6 +392,7 @@ impl Inner {
             principals: checked.principals,
             purposes: checked.purposes,
             resources: checked.resources,
+            declarers: checked.declarers,
             cases: checked.cases,
         }
     }

@@ -24,6 +24,7 @@ pub(crate) enum FileKind {
     Principals,
     Purposes,
     Resources,
+    Declarers,
     Risk,
     Limits,
     Tests,
@@ -40,7 +41,7 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
 const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, guards/*.rego, \
-                      schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources}.json, \
+                      schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,declarers}.json, \
                       risk.toml, limits.toml and tests/*.toml";
 
 impl PolicySource {
@@ -140,12 +141,13 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "data" if name == "principals.json" => FileKind::Principals,
         "data" if name == "purposes.json" => FileKind::Purposes,
         "data" if name == "resources.json" => FileKind::Resources,
+        "data" if name == "declarers.json" => FileKind::Declarers,
         "" if name == "risk.toml" => FileKind::Risk,
         "" if name == "limits.toml" => FileKind::Limits,
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
             return unsupported(
-                "data files other than entities.json, asserted.json, principals.json, purposes.json and resources.json",
+                "data files other than entities.json, asserted.json, principals.json, purposes.json, resources.json and declarers.json",
             );
         }
         _ => {
@@ -195,6 +197,7 @@ mod tests {
         check("data/principals.json", Ok(FileKind::Principals));
         check("data/purposes.json", Ok(FileKind::Purposes));
         check("data/resources.json", Ok(FileKind::Resources));
+        check("data/declarers.json", Ok(FileKind::Declarers));
         check("data/purpose.json", Err("not supported by this version"));
         check("data/other.json", Err("not supported by this version"));
         check("risk.toml", Ok(FileKind::Risk));

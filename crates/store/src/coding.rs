@@ -43,6 +43,8 @@ pub(crate) fn encode_opening(opening: &Opening) -> Vec<u8> {
             .tools
             .as_ref()
             .map_or(Cbor::Null, |tools| Cbor::Array(tools.iter().map(|tool| tool.as_str().into()).collect())),
+        Cbor::Array(opening.declared.values().map(|text| (&**text).into()).collect()),
+        Cbor::Array(opening.declared.keys().map(|tool| tool.as_str().into()).collect()),
     ])
     .encode()
 }
@@ -50,11 +52,15 @@ pub(crate) fn encode_opening(opening: &Opening) -> Vec<u8> {
 pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
     let cbor = Cbor::decode(bytes)?;
     let Some([chain, tenant, purpose, project, workflow, task, model, rest @ ..]) = cbor.as_array() else {
-        return Err(ShapeError("a session of twelve parts").into());
+        return Err(ShapeError("a session of fourteen parts").into());
     };
-    let [supported, key, expires, capability, tools] = rest else {
-        return Err(ShapeError("a session of twelve parts").into());
+    let [supported, key, expires, capability, tools, manifests, declared] = rest else {
+        return Err(ShapeError("a session of fourteen parts").into());
     };
+    let (manifests, declared) = (texts(manifests)?, texts(declared)?);
+    if manifests.len() != declared.len() {
+        return Err(ShapeError("as many manifests as declared tools").into());
+    }
     let tool = |name: &str| name.parse().map_err(|_| ShapeError("the name of a tool"));
     let known = |name: &str| ObligationKind::NAMES.iter().copied().find(|known| *known == name);
     Ok(Opening {
@@ -76,6 +82,11 @@ pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
             Cbor::Null => None,
             named => Some(texts(named)?.iter().map(|name| tool(name)).collect::<Result<_, _>>()?),
         },
+        declared: declared
+            .iter()
+            .zip(manifests)
+            .map(|(name, text)| Ok((tool(name)?, text)))
+            .collect::<Result<_, ShapeError>>()?,
     })
 }
 

@@ -358,6 +358,7 @@ mod tests {
                 task: None,
                 model: Record::new(),
                 tools: Some(["crm/find".parse().unwrap()].into()),
+                declared: [("crm/find".parse().unwrap(), "CANARY-manifest".into())].into(),
                 supported: BTreeSet::from(["log"]),
                 key: Some("CANARY-key".into()),
                 expires: Timestamp::from_micros(1_000_000),

@@ -230,9 +230,10 @@ fn parse(body: &[u8]) -> Result<Node, Answer> {
 
 fn refused(error: InvalidBody) -> Answer {
     match error {
-        InvalidBody::Identity(_) | InvalidBody::Tenant { .. } | InvalidBody::Attributes { .. } => {
-            Answer::error(403, "identity", &error.to_string())
-        }
+        InvalidBody::Identity(_)
+        | InvalidBody::Tenant { .. }
+        | InvalidBody::Attributes { .. }
+        | InvalidBody::Declarer => Answer::error(403, "identity", &error.to_string()),
         _ => Answer::error(422, "malformed", &error.to_string()),
     }
 }

@@ -1,11 +1,11 @@
 //! The body that opens a session: who acts, for whom, what for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cordon_core::json::{Kind, Node};
-use cordon_core::{ActionName, Chain, Duration, Principal, PrincipalKind, Record, Timestamp, Value};
+use cordon_core::json::{self, Kind, Node};
+use cordon_core::{ActionName, Chain, Duration, Limits, Principal, PrincipalKind, Record, Timestamp, Value};
 use cordon_guard::Opening;
-use cordon_guard::policy::PolicySet;
+use cordon_guard::policy::{Credential, PolicySet, manifest_from_json};
 
 use crate::authzen::parse::obligation_types;
 use crate::{Caller, CallerRole, Mismatch};
@@ -15,6 +15,8 @@ const LASTS: Duration = Duration::from_secs(8 * 3_600);
 const LASTS_MAX_S: i64 = 24 * 3_600;
 /// Longest identifier or name, in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
+/// Most tools that a session may declare.
+const DECLARED_MAX: usize = 256;
 /// Most tools that a session may name.
 const TOOLS_MAX: usize = 4_096;
 
@@ -51,6 +53,17 @@ pub enum InvalidBody {
     /// The bundle does not know a tool.
     #[error("the bundle describes no tool `{0}`; add its manifest to tools/")]
     Tool(String),
+    /// A tool is declared by a caller who may not.
+    #[error(
+        "`tools`: this caller may not declare tools; name those that the bundle describes, or list the caller in data/declarers.json"
+    )]
+    Declarer,
+    /// A declared tool is one that the bundle describes.
+    #[error("`tools`: the bundle describes `{0}` itself; name it, and what the bundle says counts")]
+    Conflict(String),
+    /// A declared tool's manifest is malformed.
+    #[error("`tools`: {0}")]
+    Manifest(String),
     /// The body names somebody whom the caller's credential does not.
     #[error(transparent)]
     Identity(#[from] Mismatch),
@@ -99,6 +112,10 @@ pub(super) fn read(
             None => return malformed("expires_s", "a whole number of seconds from 1 to 86400"),
         },
     };
+    let Tools { named, declared } = match member(body, "tools") {
+        None => Tools::default(),
+        Some(listed) => tools(listed, caller, policies)?,
+    };
     Ok(Opening {
         chain,
         tenant: caller.tenant.clone(),
@@ -107,7 +124,8 @@ pub(super) fn read(
         workflow: text(body, "workflow")?,
         task: text(body, "task")?,
         model,
-        tools: member(body, "tools").map(|named| tools(named, policies)).transpose()?,
+        tools: named,
+        declared,
         supported: supported(body)?,
         key: None,
         capability: caller.capability.clone(),
@@ -152,21 +170,65 @@ fn principal(
     Ok(Some(Principal { attributes, ..Principal::new(kind, id) }))
 }
 
-fn tools(node: &Node, policies: &PolicySet) -> Result<BTreeSet<ActionName>, InvalidBody> {
-    let expected = "an array of at most 4096 names such as `mail/send`; this caller may not declare tools";
+/// The tools that a session is limited to, and the manifests of those that its caller declares.
+#[derive(Default)]
+struct Tools {
+    named: Option<BTreeSet<ActionName>>,
+    declared: BTreeMap<ActionName, Box<str>>,
+}
+
+fn tools(node: &Node, caller: &Caller, policies: &PolicySet) -> Result<Tools, InvalidBody> {
+    let expected = "an array of at most 4096 names such as `mail/send`, or manifests";
     if !matches!(node.kind(), Kind::Array(_)) || node.items().len() > TOOLS_MAX {
         return malformed("tools", expected);
     }
-    let mut tools = BTreeSet::new();
+    let mut named = BTreeSet::new();
+    let mut declared = BTreeMap::new();
     for item in node.items() {
-        let Some(text) = item.as_text() else { return malformed("tools", expected) };
-        let name: ActionName = text.parse().or_else(|_| malformed("tools", expected))?;
-        if policies.manifest(&name).is_none() {
-            return Err(InvalidBody::Tool(name.to_string()));
-        }
-        tools.insert(name);
+        let name = match item.as_text() {
+            Some(text) => {
+                let name: ActionName = text.parse().or_else(|_| malformed("tools", expected))?;
+                if policies.manifest(&name).is_none() {
+                    return Err(InvalidBody::Tool(name.to_string()));
+                }
+                name
+            }
+            None if item.is_object() => {
+                let (name, text) = declaration(item, caller, policies)?;
+                if declared.len() >= DECLARED_MAX || declared.insert(name.clone(), text).is_some() {
+                    let most = format!("at most {DECLARED_MAX} tools may be declared, each once");
+                    return Err(InvalidBody::Manifest(most));
+                }
+                name
+            }
+            None => return malformed("tools", expected),
+        };
+        named.insert(name);
     }
-    Ok(tools)
+    Ok(Tools { named: Some(named), declared })
+}
+
+/// A manifest that the caller declares. The bundle's own tools cannot be declared: what a caller says
+/// of one could make it less dangerous than it is.
+fn declaration(
+    node: &Node,
+    caller: &Caller,
+    policies: &PolicySet,
+) -> Result<(ActionName, Box<str>), InvalidBody> {
+    let credential = if caller.role == CallerRole::Pep { Credential::Pep } else { Credential::Other };
+    if !policies.may_declare(credential, &caller.chain) {
+        return Err(InvalidBody::Declarer);
+    }
+    let text = node.canonical();
+    let again = json::parse(text.as_bytes(), &Limits::DEFAULT);
+    let again = again.map_err(|error| InvalidBody::Manifest(error.to_string()))?;
+    let manifest = manifest_from_json(&text, &again).map_err(|findings| {
+        InvalidBody::Manifest(findings.first().map(ToString::to_string).unwrap_or_default())
+    })?;
+    if policies.manifest(&manifest.tool).is_some() {
+        return Err(InvalidBody::Conflict(manifest.tool.to_string()));
+    }
+    Ok((manifest.tool, text.into()))
 }
 
 fn supported(body: &Node) -> Result<BTreeSet<&'static str>, InvalidBody> {

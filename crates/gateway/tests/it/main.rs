@@ -15,6 +15,7 @@ mod auth;
 mod authzen;
 mod child;
 mod claims;
+mod declared;
 mod held;
 mod hostile_client;
 mod hostile_server;

@@ -85,6 +85,7 @@ pub(crate) fn opening(agent: &str, ports: &TestPorts) -> Opening {
         task: None,
         model: Record::new(),
         tools: None,
+        declared: Default::default(),
         supported: BTreeSet::from(["log"]),
         key: None,
         capability: None,
