@@ -10,7 +10,7 @@ use cordon_guard::ports::{Store, StoreDown};
 use cordon_guard::{ActivePolicies, ShadowPolicies};
 
 use crate::bundle_files::{self, Files, FilesError};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// A bundle that may come into force.
 #[derive(Debug)]
@@ -76,7 +76,6 @@ fn details(error: &ActivationError) -> String {
 pub(crate) struct Source {
     config: PathBuf,
     path: Option<PathBuf>,
-    shadow: Option<PathBuf>,
     trust: Trust,
 }
 
@@ -86,7 +85,6 @@ impl Source {
         Self {
             config: config.file.clone(),
             path: config.policy.clone(),
-            shadow: config.shadow.clone(),
             trust: config.trust.clone(),
         }
     }
@@ -96,15 +94,23 @@ impl Source {
         self.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
     }
 
-    /// Where the shadow bundle is, if there is one.
-    pub(crate) fn shadow_path(&self) -> Option<&std::path::Path> {
-        self.shadow.as_deref()
+    /// Where the configuration says, as it lies there, that the shadow bundle is. This alone takes
+    /// effect at a reload: nothing that is enforced depends on it.
+    pub(crate) fn shadow_path(&self) -> Result<Option<PathBuf>, ConfigError> {
+        match std::fs::read_to_string(&self.config) {
+            Ok(text) => Ok(Config::parse(&text, &self.config)?.shadow),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ConfigError::Unreadable { path: self.config.clone(), source }),
+        }
     }
 
-    /// Reads, verifies and compiles the shadow bundle, as one that comes into force but for its order:
-    /// a shadow may be older or newer than what is in force, and is not remembered.
-    pub(crate) fn load_shadow(&self, now: Timestamp) -> Result<Option<(ShadowPolicies, Files)>, LoadError> {
-        let Some(path) = self.shadow.clone() else { return Ok(None) };
+    /// Reads, verifies and compiles the shadow bundle at `path`, as one that comes into force but for its
+    /// order: a shadow may be older or newer than what is in force, and is not remembered.
+    pub(crate) fn load_shadow(
+        &self,
+        path: PathBuf,
+        now: Timestamp,
+    ) -> Result<(ShadowPolicies, Files), LoadError> {
         let files = bundle_files::read(&path)?;
         let bundle = Bundle::verify(files.clone(), &self.trust, BundleRole::Policy, None, now)
             .map_err(|error| LoadError::Refused { path: path.clone(), error })?;
@@ -112,7 +118,7 @@ impl Source {
             bundle.activate().map_err(|error| LoadError::Unusable { path, error: Box::new(error) })?;
         let terms = &bundle.statement().terms;
         let (epoch, expires) = (Some(terms.epoch), terms.expires);
-        Ok(Some((ShadowPolicies { set: compiled.policies, epoch, expires }, files)))
+        Ok((ShadowPolicies { set: compiled.policies, epoch, expires }, files))
     }
 
     /// Who may sign.

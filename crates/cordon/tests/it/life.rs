@@ -102,8 +102,11 @@ fn a_shadow_bundle_is_judged_and_recorded_and_enforced_nowhere() {
 fn the_shadow_bundle_is_shown_beside_the_one_in_force() {
     let world = World::office();
     stricter(&world, false);
-    world.edit("cordon.toml", |text| text.replacen("[policy]", "[policy]\nshadow = \"next\"", 1));
     let server = world.serve();
+    // Which bundle it is may be said while the owner runs.
+    world.edit("cordon.toml", |text| text.replacen("[policy]", "[policy]\nshadow = \"next\"", 1));
+    let said = world.done(&["policy", "reload"]);
+    assert!(said.contains("the shadow bundle is not judged") && said.contains("policy build"), "{said}");
     let policy = || server.request(Some("operator"), "GET", "/v1/policy", "").json();
     let why = policy()["shadow"]["refused"].as_str().unwrap().to_owned();
     assert!(why.contains("cordon policy build"), "an unsigned one is not judged: {why}");
@@ -112,6 +115,9 @@ fn the_shadow_bundle_is_shown_beside_the_one_in_force() {
     assert!(reloaded["shadow"]["refused"].is_null(), "{reloaded}");
     assert_ne!(reloaded["shadow"]["bundle"], reloaded["bundle"]);
     assert_eq!(policy()["shadow"]["bundle"], reloaded["shadow"]["bundle"]);
+    world.edit("cordon.toml", |text| text.replacen("shadow = \"next\"", "", 1));
+    assert!(!world.done(&["policy", "reload"]).contains("shadow"));
+    assert!(policy()["shadow"].is_null());
 }
 
 #[test]

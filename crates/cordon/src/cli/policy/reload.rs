@@ -10,7 +10,8 @@ use crate::cli::online::with_owner;
 #[command(
     after_help = "Asks the data directory's owner, which verifies the bundle as at its start: signatures, epoch,
 validity, exact files, its own tests. A bundle that fails is refused with the reason, the refusal is
-recorded, and the one in force stays.
+recorded, and the one in force stays. What `[policy] shadow` names in cordon.toml is read again too; a
+shadow bundle that fails is reported, and not judged.
 Exit status: 0 it is in force, 1 it is refused, 2 the owner did not answer."
 )]
 pub(super) struct ReloadArgs {}
@@ -25,6 +26,19 @@ pub(super) fn run(_: &ReloadArgs, global: &Global) -> Ended {
                 policy.expires.as_ref().map(|expires| format!(" until {expires}")).unwrap_or_default();
             let word = Tone::Good.paint("in force");
             term::say(format_args!("{word}: {}{epoch}{until}", term::safe(&policy.bundle)))?;
+            if let Some(shadow) = &policy.shadow {
+                let path = term::safe(&shadow.path);
+                match (&shadow.bundle, &shadow.refused) {
+                    (Some(bundle), None) => {
+                        term::say(format_args!("in its shadow: {} from {path}", term::safe(bundle)))?;
+                    }
+                    (_, refused) => {
+                        let why = term::safe_lines(refused.as_deref().unwrap_or("nothing was loaded"));
+                        let word = Tone::Caution.paint("the shadow bundle is not judged");
+                        term::say(format_args!("{word}: {why}"))?;
+                    }
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
