@@ -39,19 +39,21 @@ pub(crate) struct PolicyText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooDeep(pub(crate) usize);
 
+/// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Word,
     Text,
     Path,
     Mark(u8),
 }
 
+/// One token and the bytes that it takes.
 #[derive(Debug, Clone, Copy)]
-struct Token {
-    kind: Kind,
-    start: usize,
-    end: usize,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 impl CedarText {
@@ -167,7 +169,8 @@ fn short_names(text: &str, tokens: &[Token]) -> Vec<usize> {
     found
 }
 
-fn tokens(text: &str) -> Vec<Token> {
+/// The tokens of a text, comments and white space left out.
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let bytes = text.as_bytes();
     let byte = |at: usize| bytes.get(at).copied();
     let mut tokens = Vec::new();

@@ -4,7 +4,9 @@ mod backtest;
 mod build;
 mod changes;
 mod check;
+mod diff;
 mod explain;
+mod learn;
 mod reload;
 mod shadow;
 mod test;
@@ -43,6 +45,10 @@ enum PolicyCommand {
     Explain(explain::ExplainArgs),
     /// Judge recorded requests under another policy and show what would change
     Backtest(backtest::BacktestArgs),
+    /// Show which rules changed between two policies, and requests whose judgement changes
+    Diff(diff::DiffArgs),
+    /// Propose the least that would have permitted what was permitted
+    Learn(learn::LearnArgs),
     /// Count what the shadow bundle would have said otherwise
     Shadow(shadow::ShadowArgs),
     /// Let the running owner take the bundle as it lies there
@@ -58,6 +64,8 @@ pub(crate) fn run(args: PolicyArgs, global: &Global) -> Ended {
         PolicyCommand::Verify(args) => verify::run(&args, global),
         PolicyCommand::Explain(args) => explain::run(&args, global),
         PolicyCommand::Backtest(args) => backtest::run(&args, global),
+        PolicyCommand::Diff(args) => diff::run(&args, global),
+        PolicyCommand::Learn(args) => learn::run(&args, global),
         PolicyCommand::Shadow(args) => shadow::run(&args, global),
         PolicyCommand::Reload(args) => reload::run(&args, global),
     }

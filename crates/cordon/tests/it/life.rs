@@ -67,6 +67,85 @@ fn a_backtest_shows_what_another_policy_would_have_changed_and_a_request_that_sh
 }
 
 #[test]
+fn a_diff_names_the_rules_and_shows_a_request_whose_judgement_changes() {
+    let world = World::office();
+    let next = stricter(&world, false);
+    world.edit("next/obligations/office.cedar", |text| text.replace("> 5000", "> 4000"));
+    let (found, exit) = report(&world, &["policy", "diff", "policy", &next, "--tries", "2000"]);
+    assert_eq!(exit, Some(1), "{found}");
+    let rules: Vec<(&str, &str)> = found["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| (rule["how"].as_str().unwrap(), rule["rule"].as_str().unwrap()))
+        .collect();
+    assert_eq!(rules, [("changed", "large-payment"), ("added", "no-mail")], "{found}");
+    assert_eq!(found["files"][0]["path"], "tests/office.toml");
+    let groups = found["made"]["groups"].as_array().unwrap();
+    let shows = |from: &str, to: &str, rule: &str| {
+        let group = groups.iter().find(|group| {
+            (&group["from"]["verdict"], &group["to"]["verdict"]) == (&json!(from), &json!(to))
+                && group["to"]["rule"] == rule
+        });
+        let group = group.unwrap_or_else(|| panic!("{from} to {to} by {rule}: {found}"));
+        fs::write(world.path("request.json"), group["example"]["request"].to_string()).unwrap();
+        let verdict = |policy: &str| {
+            let output = world.run(&["decide", "--policy", policy, "request.json"]);
+            String::from_utf8(output.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!((verdict("policy").as_str(), verdict(&next).as_str()), (from, to), "{group}");
+    };
+    shows("allow", "deny", "no-mail");
+    shows("allow", "ask", "large-payment");
+    assert!(found["recorded"].is_null(), "there is no log yet");
+
+    let (same, exit) = report(&world, &["policy", "diff", "policy", "policy"]);
+    assert_eq!((&same["made"]["judged"], exit), (&json!(0), Some(0)), "{same}");
+    // A comment changes the bundle and no judgement; that none was found is said with its number.
+    copy(&world.path("policy"), &world.path("comment"));
+    world.append("comment/permissions/office.cedar", "// a comment\n");
+    let (comment, exit) = report(&world, &["policy", "diff", "policy", "comment", "--tries", "300"]);
+    assert_eq!((&comment["made"]["judged"], &comment["made"]["changed"]), (&json!(300), &json!(0)));
+    assert_eq!(exit, Some(1));
+
+    some_calls(&world);
+    let recorded = report(&world, &["policy", "diff", "policy", &next, "--tries", "1"]).0;
+    assert_eq!(recorded["recorded"]["changed"], 2, "{recorded}");
+    assert!(recorded["recorded"]["groups"][0]["example"]["entry"].is_u64());
+}
+
+#[test]
+fn what_is_learned_permits_what_was_seen_and_keeps_what_is_forbidden() {
+    let world = World::office();
+    assert!(world.fails(&["policy", "learn"], 2).contains("no log"), "nothing was recorded yet");
+    let mut agent = world.agent().hello();
+    agent.told("list_mail", json!({}));
+    agent.told("pay", json!({"to": "ACME", "amount": 1_000, "reference": "r"}));
+    agent.told("pay", json!({"to": "ACME", "amount": 3_000, "reference": "r"}));
+    agent.told("send_mail", json!({"to": "eve@evil.test", "subject": "s", "body": "b"}));
+    agent.leave();
+    let printed = world.done(&["policy", "learn"]);
+    assert!(printed.contains("context.args.amount >= 1000 && context.args.amount <= 3000"), "{printed}");
+    assert!(!printed.contains("send_mail"), "what was denied is not learned: {printed}");
+    assert_eq!(printed, world.done(&["policy", "learn"]), "the same log makes the same proposal");
+
+    world.done(&["policy", "learn", "-o", "proposal"]);
+    world.done(&["policy", "check", "proposal"]);
+    let kept = fs::read_to_string(world.path("proposal/permissions/office.cedar")).unwrap();
+    assert!(kept.contains("mail-stays-inside") && !kept.contains("office-tools"), "{kept}");
+    let (again, exit) = report(&world, &["policy", "backtest", "--policy", "proposal"]);
+    assert_eq!(
+        (&again["changes"]["changed"], exit),
+        (&json!(0), Some(0)),
+        "all that happened stays: {again}"
+    );
+    assert!(
+        world.fails(&["policy", "learn", "-o", "proposal"], 2).contains("proposal"),
+        "nothing is overwritten"
+    );
+}
+
+#[test]
 fn a_shadow_bundle_is_judged_and_recorded_and_enforced_nowhere() {
     let world = World::office();
     stricter(&world, true);
