@@ -1,7 +1,7 @@
 //! Evaluation of the rules about one action: compiled rules here, the others by stock Cedar.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::{Facts, Request, Timestamp};
 use smallvec::SmallVec;
@@ -123,6 +123,15 @@ impl<'a, 'r: 'a> Asked<'a, 'r> {
             }
             Some(inputs) => self.in_doubt(&inputs),
         }
+    }
+
+    /// What comes of policies that are no rules of the source, for the principal at place `person`.
+    pub(crate) fn apart(
+        &self,
+        person: usize,
+        policies: &cedar_policy::PolicySet,
+    ) -> Result<BTreeMap<usize, Outcome>, String> {
+        self.question(person, Part::Whole)?.apart(policies)
     }
 
     /// The rules whose scope holds for each principal, whatever their conditions.

@@ -4,6 +4,8 @@ use cordon_core::{Facts, Judgement, Request, Role, RuleRef, Timestamp};
 
 use crate::decide::{asked, assess};
 use crate::engine::Outcome;
+use crate::nearest::{NearestPermission, nearest};
+use crate::person::Person;
 use crate::rego::{GuardKind, GuardOutcome, GuardRule};
 use crate::rule::{Body, Rule};
 use crate::{PolicySet, decide};
@@ -28,6 +30,8 @@ pub struct PrincipalExplanation {
     pub principal: Box<str>,
     /// Every rule whose action scope covers the action, in order of file and line.
     pub rules: Vec<RuleExplanation>,
+    /// The permission that came closest, where none is satisfied and one is about the action.
+    pub nearest: Option<NearestPermission>,
 }
 
 /// What one rule said.
@@ -72,15 +76,28 @@ pub fn explain(policies: &PolicySet, request: &Request, facts: &Facts, now: Time
         return Explanation { judgement, principals: Vec::new(), guards: Vec::new() };
     };
     let places = asked(policies, request, facts, now, |asked| Ok(asked.about())).unwrap_or_default();
-    let parts = assessment.principals().flat_map(|(person, outcomes)| {
+    let near = |place: usize, person: &Person<'_>| {
+        let found =
+            asked(policies, request, facts, now, |asked| Ok(nearest(&asked, place, person.principal)));
+        found.ok().flatten()
+    };
+    let parts = assessment.principals().enumerate().flat_map(|(at, (person, outcomes))| {
         let rules: Vec<_> = places
             .iter()
             .filter_map(|place| Some((policies.inner().rules.get(*place)?, outcomes.of(*place))))
             .filter(|(rule, _)| !rule.at.file.is_empty())
             .map(|(rule, outcome)| rule_explanation(rule, outcome))
             .collect();
-        let part =
-            move |role| PrincipalExplanation { role, principal: person.shown().into(), rules: rules.clone() };
+        let permits = |rule: &RuleExplanation| {
+            rule.kind == RuleKind::Permission && rule.outcome == RuleOutcome::Satisfied
+        };
+        let nearest = if rules.iter().any(permits) { None } else { near(at, person) };
+        let part = move |role| PrincipalExplanation {
+            role,
+            principal: person.shown().into(),
+            rules: rules.clone(),
+            nearest: nearest.clone(),
+        };
         person.roles().iter().copied().map(part)
     });
     let principals = parts.collect();

@@ -329,7 +329,8 @@ fn scope_alone(place: usize, rule: &Rule) -> Result<Policy, String> {
     Policy::from_pst(policy.into()).map_err(|error| error.to_string())
 }
 
-fn id(place: usize) -> PolicyId {
+/// The engine's name for the policy at a place of a list.
+pub(crate) fn id(place: usize) -> PolicyId {
     PolicyId::new(place.to_string())
 }
 

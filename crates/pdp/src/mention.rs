@@ -131,7 +131,7 @@ impl Mentions {
 }
 
 /// The root and the names of `root.a.b` or `root.a has b`.
-fn chain(expr: &Expr) -> Option<(&Expr, Vec<Box<str>>)> {
+pub(crate) fn chain(expr: &Expr) -> Option<(&Expr, Vec<Box<str>>)> {
     let (mut inner, mut names): (&Expr, Vec<Box<str>>) = match expr {
         Expr::GetAttr { expr, attr } => (expr, vec![attr.as_str().into()]),
         Expr::HasAttr { expr, attrs } => {

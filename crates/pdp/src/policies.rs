@@ -227,6 +227,20 @@ impl PolicySet {
         &self.inner.bound
     }
 
+    /// The most steps that one decision about `action` may take.
+    pub fn bound_of(&self, action: &Action) -> Bound {
+        let inner = &self.inner;
+        let (every, twice) = match action.is_declared() {
+            true => (Every::RuleOfOneThing, 1),
+            // Every rule is asked, and twice where it asks for groups.
+            false => (Every::Rule, 2),
+        };
+        let loads = inner.index.loads(&inner.program, every);
+        let (steps, rules) = inner.route(action).map_or((0, 0), |route| route.load(&loads));
+        let action = Some(action.name().clone());
+        Bound { action, steps: steps.saturating_mul(twice), rules, steps_max: inner.bound.steps_max }
+    }
+
     /// Runs the source's own tests.
     pub fn run_tests(&self) -> TestReport {
         TestReport { outcomes: self.inner.cases.iter().map(|case| case.run(self)).collect() }

@@ -44,6 +44,15 @@ impl Question<'_> {
         Ok(outcomes.into_iter().collect())
     }
 
+    /// What comes of policies that are no rules of the source, named by their places in a list, as it
+    /// would of permissions.
+    pub(crate) fn apart(self, policies: &PolicySet) -> Result<BTreeMap<usize, Outcome>, String> {
+        let mut outcomes = Found::new();
+        let view = self.frame.ungrouped.as_ref().unwrap_or(&self.frame.grouped);
+        ask(policies, &self.request()?, view, &mut outcomes);
+        Ok(outcomes)
+    }
+
     /// The rules whose scope holds, whatever their conditions.
     pub(crate) fn scopes(self) -> Result<BTreeSet<usize>, String> {
         let request = self.request()?;

@@ -212,3 +212,49 @@ fn reload_takes_a_good_bundle_and_names_what_is_wrong_with_a_bad_one() {
     let after = world.done(&["policy", "reload"]);
     assert!(after.starts_with("in force: sha256:") && !after.contains(before.as_str().unwrap()), "{after}");
 }
+
+#[test]
+fn a_recorded_decision_is_explained_down_to_the_part_that_failed_and_its_value() {
+    let world = World::new();
+    fs::remove_file(world.path("policy/tests/approvals.toml")).unwrap();
+    let permit = "@id(\"few\") permit (principal, action == Action::\"shop/buy\", resource)\n\
+                  when { context.args has n && context.args.n < 5 };\n";
+    fs::write(world.path("policy/permissions/agents.cedar"), permit).unwrap();
+    fs::write(world.path("policy/obligations/approvals.cedar"), "").unwrap();
+    let tool = "tool = \"shop/buy\"\nclasses = []\neffect = \"write\"\n\
+                input_schema = '{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\"}}}'\n";
+    fs::create_dir(world.path("policy/tools")).unwrap();
+    fs::write(world.path("policy/tools/shop.toml"), tool).unwrap();
+    world.build();
+    let request = json!({
+        "subject": {"type": "agent", "id": "a"}, "action": {"name": "shop/buy"},
+        "resource": {"type": "Tool", "id": "shop/buy"},
+        "context": {"owner": {"id": "ann"}, "args": {"n": 7}},
+    });
+    fs::write(world.path("request.json"), request.to_string()).unwrap();
+    assert_eq!(world.run(&["decide", "request.json"]).status.code(), Some(1));
+    let shown = world.done(&["ledger", "show", "--kind", "decision"]);
+    let entry = shown.split_whitespace().next().unwrap();
+
+    let (why, exit) = report(&world, &["policy", "explain", entry]);
+    assert_eq!((&why["recorded"]["verdict"], exit), (&json!("deny"), Some(1)), "{why}");
+    let nearest = &why["principals"][0]["nearest"];
+    assert_eq!(nearest["rule"], "few", "{why}");
+    let parts: Vec<(&str, &str)> = nearest["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| (part["text"].as_str().unwrap(), part["outcome"].as_str().unwrap()))
+        .collect();
+    assert_eq!(parts, [("context.args has n", "satisfied"), ("context.args.n < 5", "not_satisfied")]);
+    assert_eq!(nearest["parts"][1]["values"], json!([{"path": "context.args.n", "value": 7}]));
+    let text = String::from_utf8(world.run(&["policy", "explain", entry]).stdout).unwrap();
+    assert!(text.contains("nearest permission: few") && text.contains("context.args.n is 7"), "{text}");
+
+    // A change of the source does not change why it was so; another policy may be named.
+    world.edit("policy/permissions/agents.cedar", |text| text.replace("< 5", "< 9"));
+    assert_eq!(report(&world, &["policy", "explain", entry]).1, Some(1));
+    let (other, exit) = report(&world, &["policy", "explain", entry, "--policy", "policy"]);
+    assert_eq!((&other["verdict"], exit), (&json!("allow"), Some(0)), "{other}");
+    assert!(world.fails(&["policy", "explain", "0"], 2).contains("no decision"));
+}
