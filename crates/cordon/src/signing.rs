@@ -8,12 +8,15 @@ use cordon_core::ed25519::SigningKey;
 use cordon_core::json::{self, Node};
 use cordon_core::{Limits, Timestamp};
 use cordon_guard::policy::{
-    Bundle, BundleError, BundleTerms, Diagnostic, ENVELOPE_FILE, EPOCH_MAX, PolicySet, PolicySource,
-    TestReport, build_statement,
+    Bundle, BundleError, BundleTerms, Diagnostic, ENVELOPE_FILE, EPOCH_MAX, Invariant, Invariants, PolicySet,
+    PolicySource, TestReport, build_statement,
 };
 use cordon_store::keyfile::{KeyRing, KeyRole};
 
 use crate::bundle_files::{self, Files, FilesError};
+
+/// How many requests are tried for each invariant before a bundle is signed.
+pub(crate) const INVARIANT_TRIES: u64 = 20_000;
 
 /// A key to sign with, and its name.
 pub(crate) type Signer = (String, SigningKey);
@@ -46,18 +49,30 @@ pub(crate) enum SigningError {
         .0.failed(), .0.first_failure()
     )]
     Tests(TestReport),
+    /// A request is let through that one of its invariants does not let through like that.
+    #[error(
+        "the invariant `{}` is broken; `cordon policy check` shows by which request", .0.name
+    )]
+    Invariant(Box<Invariant>),
     /// It cannot be described.
     #[error(transparent)]
     Statement(#[from] BundleError),
 }
 
-/// Signs `files` under `terms` with every key, once they compile and their own tests pass.
+/// Signs `files` under `terms` with every key, once they compile, their own tests pass, and no request
+/// is found that breaks an invariant.
 pub(crate) fn sign(mut files: Files, terms: BundleTerms, signers: &[Signer]) -> Result<Signed, SigningError> {
     files.remove(ENVELOPE_FILE);
-    let compiled = PolicySet::compile(&PolicySource::from(files.clone())).map_err(SigningError::Invalid)?;
+    let source = PolicySource::from(files.clone());
+    let compiled = PolicySet::compile(&source).map_err(SigningError::Invalid)?;
     let report = compiled.policies.run_tests();
     if report.failed() > 0 {
         return Err(SigningError::Tests(report));
+    }
+    let invariants = Invariants::compile(&source).map_err(SigningError::Invalid)?;
+    let searched = invariants.search(&compiled.policies, INVARIANT_TRIES);
+    if let Some(broken) = searched.into_iter().find(|searched| searched.breach.is_some()) {
+        return Err(SigningError::Invariant(Box::new(broken.invariant)));
     }
     let epoch = terms.epoch;
     let statement = build_statement(&files, terms)?;

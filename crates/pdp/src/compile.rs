@@ -27,6 +27,8 @@ use crate::{Diagnostic, PolicySource};
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) rules: Vec<Rule>,
+    /// Claims about what the rules let through; no part of a decision.
+    pub(crate) invariants: Vec<Rule>,
     pub(crate) guards: Guards,
     pub(crate) manifests: BTreeMap<ActionName, ToolManifest>,
     pub(crate) directory: Directory,
@@ -39,6 +41,14 @@ pub(crate) struct Checked {
     pub(crate) cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// What remains when the invariants alone are judged.
+    pub(crate) fn only_invariants(self) -> Self {
+        let rules = self.invariants;
+        Self { rules, invariants: Vec::new(), guards: Guards::default(), cases: Vec::new(), ..self }
+    }
 }
 
 /// Reads and checks a source; the findings are in order of place.
@@ -101,6 +111,7 @@ impl<'s> Reading<'s> {
         match kind {
             FileKind::Permissions => self.files.push(PolicyFile::read(Folder::Permissions, path, text)?),
             FileKind::Obligations => self.files.push(PolicyFile::read(Folder::Obligations, path, text)?),
+            FileKind::Invariants => self.files.push(PolicyFile::read(Folder::Invariants, path, text)?),
             FileKind::Guards => self.guards.push((path, text)),
             FileKind::Schema => self.vocabulary.extend(path, text)?,
             FileKind::Tools => self.tools(path, text)?,
@@ -134,9 +145,13 @@ impl<'s> Reading<'s> {
     /// What was read, without the guards; what was found is worth a warning at most.
     fn checked(self) -> Checked {
         let manifests = self.manifests.into_iter().map(|(name, (manifest, _))| (name, manifest));
+        let (invariants, files): (Vec<_>, Vec<_>) =
+            self.files.into_iter().partition(|file| file.folder == Folder::Invariants);
+        let rules = |files: Vec<PolicyFile<'_>>| files.into_iter().flat_map(|file| file.rules).collect();
         Checked {
             guards: Guards::default(),
-            rules: self.files.into_iter().flat_map(|file| file.rules).collect(),
+            rules: rules(files),
+            invariants: rules(invariants),
             manifests: manifests.collect(),
             directory: self.directory,
             asserted: self.asserted,

@@ -31,7 +31,7 @@ pub(crate) fn read(annotations: &BTreeMap<String, String>) -> Result<ObligationK
 }
 
 /// The properties that each obligation takes.
-fn properties(name: &str) -> Result<&'static [&'static str], String> {
+pub(crate) fn properties(name: &str) -> Result<&'static [&'static str], String> {
     Ok(match name {
         "approve" => &["role", "quorum"],
         "redact" | "mask" => &["fields"],

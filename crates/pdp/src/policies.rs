@@ -115,6 +115,7 @@ impl PolicySet {
     pub fn deny_all() -> Self {
         let checked = Checked {
             rules: Vec::new(),
+            invariants: Vec::new(),
             guards: Guards::default(),
             manifests: BTreeMap::new(),
             directory: Directory::default(),
@@ -129,6 +130,11 @@ impl PolicySet {
             warnings: Vec::new(),
         };
         Self::of(Inner::without_rules(PolicySource::new().digest(), checked))
+    }
+
+    /// Policies from what was checked.
+    pub(crate) fn from_checked(digest: Digest, checked: Checked) -> Result<Self, String> {
+        Inner::new(digest, checked).map(Self::of)
     }
 
     fn of(inner: Inner) -> Self {
@@ -161,6 +167,21 @@ impl PolicySet {
     /// undeclared. The schema declares one by putting it into exactly one effect.
     pub fn action(&self, name: &ActionName) -> Action {
         self.inner.action(name)
+    }
+
+    /// Every action that the source declares, by a manifest or its own schema.
+    pub(crate) fn declared_actions(&self) -> BTreeSet<ActionName> {
+        let own = self.inner.own.keys().filter_map(|name| name.parse::<ActionName>().ok());
+        let own = own.filter(|name| !is_reserved_group(name.as_str()) && self.action(name).is_declared());
+        self.inner.manifests.keys().cloned().chain(own).collect()
+    }
+
+    /// Places of the rules whose action scope covers an action.
+    pub(crate) fn rules_about(&self, action: &Action) -> BTreeSet<usize> {
+        let Ok(route) = self.inner.route(action) else { return BTreeSet::new() };
+        let index = &self.inner.index;
+        let buckets = index.permissions(&route).chain(index.restrictions(&route));
+        buckets.flat_map(|bucket| &bucket.rules).copied().collect()
     }
 
     /// Whether callers may assert `attribute` of entities of type `kind` (`data/asserted.json`).

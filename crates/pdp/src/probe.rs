@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::{
     Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Marking, ObligationKind,
-    Posture,
-    Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts, SessionId, Timestamp,
-    Value,
+    Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts, SessionId,
+    Timestamp, Value,
 };
 
 use crate::outline::{Literal, RuleOutline};
@@ -254,6 +253,13 @@ impl Probe {
                 let level = Integrity::ALL.iter().find(|level| level.as_long() == *number);
                 if let (Some(session), Some(level)) = (&mut self.facts.session, level) {
                     session.integrity = *level;
+                }
+            }
+            (["context", "chain", "owner"], Value::Text(id)) => self.owner.id = id.clone(),
+            (["context", "chain", "agent"], Value::Text(id)) => self.agent.id = id.clone(),
+            (["context", "chain", "on_behalf_of"], Value::Text(id)) => {
+                if let Some(user) = &mut self.user {
+                    user.id = id.clone();
                 }
             }
             (["context", "session", "posture"], Value::Text(state)) => {

@@ -14,6 +14,7 @@ use cordon_core::{ObligationKind, RuleRef};
 use crate::Diagnostic;
 use crate::cedar_text::{CedarText, NAMESPACE, PolicyText};
 use crate::diagnostic::{Severity, nearest};
+use crate::invariant;
 use crate::mention::Mentions;
 use crate::obligation;
 use crate::validate::ANY_ACTION;
@@ -87,16 +88,18 @@ impl Tree {
     }
 }
 
-/// The two kinds of policy file.
+/// The kinds of policy file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Folder {
     Permissions,
     Obligations,
+    Invariants,
 }
 
 /// One policy file.
 #[derive(Debug, Clone)]
 pub(crate) struct PolicyFile<'s> {
+    pub(crate) folder: Folder,
     pub(crate) path: &'s str,
     /// The path as the rules of the file share it.
     name: Arc<str>,
@@ -127,7 +130,8 @@ impl<'s> PolicyFile<'s> {
                 .collect::<Vec<_>>()
         })?;
         let line_ends = source.match_indices('\n').map(|(at, _)| at).collect();
-        let mut file = Self { path, name: path.into(), source, line_ends, cedar, set, rules: Vec::new() };
+        let name = path.into();
+        let mut file = Self { folder, path, name, source, line_ends, cedar, set, rules: Vec::new() };
         let mut findings = Vec::new();
         if file.set.num_of_policies().saturating_add(file.set.num_of_templates()) != file.cedar.policies.len()
         {
@@ -180,9 +184,9 @@ impl<'s> PolicyFile<'s> {
         let annotations: BTreeMap<String, String> =
             policy.annotations().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let body = body(folder, policy, &annotations).map_err(refuse)?;
-        let word = match body {
-            Body::Prohibition => "forbid",
-            _ => "permit",
+        let word = match policy.effect() {
+            Effect::Forbid => "forbid",
+            Effect::Permit => "permit",
         };
         if self.cedar.part(text.effect.clone()) != word {
             return Err(refuse("the policy could not be told apart from its annotations".to_owned()));
@@ -242,6 +246,8 @@ fn body(folder: Folder, policy: &Policy, annotations: &BTreeMap<String, String>)
                 .to_owned())
         }
         Folder::Obligations => obligation::read(annotations).map(Body::Obligation),
+        // Satisfied where it is about the request, in doubt where that is in doubt: as a prohibition is.
+        Folder::Invariants => invariant::read(policy.effect(), annotations).map(|_| Body::Prohibition),
         Folder::Permissions => {
             if annotations.contains_key("obligation") {
                 return Err("obligations belong in obligations/".to_owned());

@@ -16,6 +16,7 @@ pub struct PolicySource(BTreeMap<Box<str>, Vec<u8>>);
 pub(crate) enum FileKind {
     Permissions,
     Obligations,
+    Invariants,
     Guards,
     Schema,
     Tools,
@@ -40,8 +41,8 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 /// Most bytes in all files of a bundle.
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
-const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, guards/*.rego, \
-                      schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,declarers}.json, \
+const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, invariants/*.cedar, \
+                      guards/*.rego, schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,declarers}.json, \
                       risk.toml, limits.toml and tests/*.toml";
 
 impl PolicySource {
@@ -132,6 +133,7 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
     Ok(match folder {
         "permissions" if stem(".cedar") => FileKind::Permissions,
         "obligations" if stem(".cedar") => FileKind::Obligations,
+        "invariants" if stem(".cedar") => FileKind::Invariants,
         "guards" if stem(".rego") => FileKind::Guards,
         "schema" if stem(".cedarschema") => FileKind::Schema,
         "tools" if stem(".toml") => FileKind::Tools,
@@ -151,7 +153,8 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
             );
         }
         _ => {
-            let folders = ["permissions", "obligations", "guards", "schema", "tools", "data", "tests"];
+            let folders =
+                ["permissions", "obligations", "invariants", "guards", "schema", "tools", "data", "tests"];
             let close = nearest(folder, folders).filter(|close| *close != folder);
             let message = match close {
                 Some(close) => format!("the file does not belong here; did you mean the folder `{close}`?"),
@@ -189,6 +192,8 @@ mod tests {
         check("permissions/../a.cedar", Err("does not belong"));
         check("permissions/.cedar", Err("does not belong"));
         check("obligations/a.cedar", Ok(FileKind::Obligations));
+        check("invariants/a.cedar", Ok(FileKind::Invariants));
+        check("invariants/a.toml", Err("does not belong"));
         check("schema/a.cedarschema", Ok(FileKind::Schema));
         check("tools/a.toml", Ok(FileKind::Tools));
         check("tests/a.toml", Ok(FileKind::Tests));

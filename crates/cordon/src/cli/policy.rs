@@ -6,6 +6,7 @@ mod changes;
 mod check;
 mod diff;
 mod explain;
+pub(super) mod invariants;
 mod learn;
 mod reload;
 mod shadow;
@@ -72,7 +73,7 @@ pub(crate) fn run(args: PolicyArgs, global: &Global) -> Ended {
 }
 
 /// The source that a command works on: the one named, else the configured one, else `policy`.
-fn source_path(named: Option<&Path>, global: &Global) -> Result<PathBuf, Failure> {
+pub(super) fn source_path(named: Option<&Path>, global: &Global) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_path_buf());
     }
@@ -96,19 +97,19 @@ fn configured(global: &Global) -> Result<Option<Config>, Failure> {
 }
 
 /// Reads the policy source at `path`; the signature, if there is one, is left out.
-fn read_source(path: &Path) -> Result<PolicySource, Failure> {
+pub(super) fn read_source(path: &Path) -> Result<PolicySource, Failure> {
     let mut files = bundle_files::read(path)?;
     files.remove(ENVELOPE_FILE);
     Ok(PolicySource::from(files))
 }
 
 /// Compiles a source, or prints every finding to standard error and fails.
-fn compile(source: &PolicySource, path: &Path) -> Result<Compiled, Failure> {
+pub(super) fn compile(source: &PolicySource, path: &Path) -> Result<Compiled, Failure> {
     PolicySet::compile(source).map_err(|findings| refused_source(&findings, path))
 }
 
 /// Prints every finding to standard error; the failure counts them.
-fn refused_source(findings: &[Diagnostic], path: &Path) -> Failure {
+pub(super) fn refused_source(findings: &[Diagnostic], path: &Path) -> Failure {
     for finding in findings {
         term::note(rendered(finding, path));
     }
@@ -141,6 +142,6 @@ fn finding_json(finding: &Diagnostic) -> Value {
 }
 
 /// `1 error`, `2 errors`.
-fn count(number: usize, noun: &str) -> String {
+pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,6 +1,7 @@
 //! `cordon tools`: what servers list, what is accepted of it, and manifests to write.
 
 mod import;
+mod publish;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,8 @@ use crate::term::{self, Table, safe, safe_lines};
   cordon tools import memory -o policy/tools -- npx -y @modelcontextprotocol/server-memory
   cordon tools ls
   cordon tools diff mail/send
-  cordon tools approve mail/send")]
+  cordon tools approve mail/send
+  cordon tools publish mail.toml --check")]
 pub(crate) struct ToolsArgs {
     #[command(subcommand)]
     what: What,
@@ -35,6 +37,8 @@ enum What {
         /// The tool, as server/name
         tool: ActionName,
     },
+    /// Put manifests into the policy source, if the bundle bears them
+    Publish(publish::PublishArgs),
     /// Accept a tool's present definition
     Approve {
         /// The tool, as server/name
@@ -62,6 +66,7 @@ pub(crate) fn run(args: ToolsArgs, global: &Global) -> Ended {
                 ExitCode::from(super::DENIED)
             })
         }
+        What::Publish(args) => publish::run(&args, global),
         What::Approve { tool, pin } => approve(&tool, pin, global),
     }
 }

@@ -82,11 +82,7 @@ pub(crate) struct Source {
 impl Source {
     /// Where the configuration says the bundle is, and who may sign it.
     pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            config: config.file.clone(),
-            path: config.policy.clone(),
-            trust: config.trust.clone(),
-        }
+        Self { config: config.file.clone(), path: config.policy.clone(), trust: config.trust.clone() }
     }
 
     /// Where the bundle is.

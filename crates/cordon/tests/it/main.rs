@@ -18,6 +18,7 @@ mod held;
 mod life;
 mod offline;
 mod owner;
+mod publish;
 mod replay;
 mod serve;
 mod world;

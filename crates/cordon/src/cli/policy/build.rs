@@ -25,9 +25,9 @@ pub(crate) const DAYS_DEFAULT: u64 = 365;
   cordon policy build --key alice --key bob    sign with two keys
   cordon policy build --expires 90d            hold for ninety days
 
-The source must be free of errors and its own tests must pass. Keys are made with
+The source must be free of errors, its own tests must pass and its invariants must hold. Keys are made with
 `cordon keys new --role policy --name NAME` and never lie in the project directory.
-Exit status: 0 built, 1 errors or failing tests, 2 anything else.")]
+Exit status: 0 built, 1 errors, failing tests or a broken invariant, 2 anything else.")]
 pub(super) struct BuildArgs {
     /// The source directory [default: the configured one]
     source: Option<PathBuf>,
@@ -86,7 +86,7 @@ pub(super) fn run(args: &BuildArgs, global: &Global) -> Ended {
     };
     let signed = signing::sign(files, terms, &signers).map_err(|error| match error {
         SigningError::Invalid(findings) => refused_source(&findings, &path),
-        error @ SigningError::Tests(_) => Failure::from(error).exit(DENIED),
+        error @ (SigningError::Tests(_) | SigningError::Invariant(_)) => Failure::from(error).exit(DENIED),
         error => Failure::from(error),
     })?;
     match &args.output {
