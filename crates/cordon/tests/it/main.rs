@@ -14,6 +14,7 @@ mod capabilities;
 mod contain;
 mod corpus;
 mod demo;
+mod guide;
 mod held;
 mod life;
 mod offline;

@@ -14,12 +14,18 @@ pub(crate) const CORDON: &str = env!("CARGO_BIN_EXE_cordon");
 /// A home directory with keys, and a project that `cordon init` made in it.
 pub(crate) struct World {
     root: tempfile::TempDir,
+    name: &'static str,
 }
 
 impl World {
+    /// A home without keys, and no project yet at `name`.
+    pub(crate) fn bare(name: &'static str) -> Self {
+        Self { root: tempfile::tempdir().unwrap(), name }
+    }
+
     /// The starter, with short waits.
     pub(crate) fn new() -> Self {
-        let world = Self { root: tempfile::tempdir().unwrap() };
+        let world = Self::bare("project");
         fs::create_dir_all(world.project()).unwrap();
         world.done(&["init", "."]);
         world.edit("cordon.toml", |text| text.replace("hold_s = 30", "hold_s = 1"));
@@ -43,7 +49,7 @@ impl World {
     }
 
     pub(crate) fn project(&self) -> PathBuf {
-        self.root.path().join("project")
+        self.root.path().join(self.name)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -71,12 +77,23 @@ impl World {
     /// The program in this world, with nothing of the tester's own environment but the path.
     pub(crate) fn cordon(&self, args: &[&str]) -> Command {
         let mut command = Command::new(CORDON);
+        self.surround(&mut command);
+        command.args(args).current_dir(self.project());
+        command
+    }
+
+    /// Where there is no project yet.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Gives a program this world's home and nothing of the tester's own environment but the path.
+    pub(crate) fn surround(&self, command: &mut Command) {
         let home = self.root.path().join("home");
-        command.args(args).current_dir(self.project()).env_clear();
+        command.env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", &home).env("XDG_CONFIG_HOME", home.join("config"));
         command.env("XDG_STATE_HOME", home.join("state"));
-        command
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Output {
