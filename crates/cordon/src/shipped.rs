@@ -15,8 +15,11 @@ macro_rules! source {
 /// The policy source that `cordon init` writes.
 pub(crate) const STARTER: &[File] = source! { "starter":
     "obligations/approvals.cedar"
+    "obligations/risk.cedar"
     "permissions/agents.cedar"
+    "permissions/risk.cedar"
     "tests/approvals.toml"
+    "tests/risk.toml"
 };
 
 /// The policy source of `cordon demo`.

@@ -6,8 +6,10 @@
 mod judgement;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::cbor::{Cbor, Key};
+use crate::risk::{signals_from_cbor, signals_to_cbor};
 use crate::{
     Action, ActionName, Ambiguity, Capability, Chain, Class, Context, Decimal, Effect, Facts, Integrity,
     KillSwitch, Marking, Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind,
@@ -252,7 +254,13 @@ impl Encode for Facts {
                 session.calls.into(),
                 session.integrity.as_str().into(),
             ];
-            parts.extend((!session.posture.is_normal()).then(|| session.posture.to_cbor()));
+            let told = !session.lineage.is_empty() || !session.markings.is_empty();
+            parts.extend((told || !session.posture.is_normal()).then(|| session.posture.to_cbor()));
+            if told {
+                let markings = session.markings.iter().map(|marking| marking.as_str().into());
+                parts.push(texts(&session.lineage.iter().cloned().collect::<Vec<_>>()));
+                parts.push(texts(&markings.collect::<Vec<_>>()));
+            }
             Cbor::Array(parts)
         });
         let ambiguous = self.ambiguous.iter().map(|why| Cbor::from(why.as_str())).collect();
@@ -266,12 +274,13 @@ impl Encode for Facts {
                 .chain(session.map(|session| (0, session)))
                 .chain(region.map(|region| (3, region)))
                 .chain(kills.map(|kills| (4, kills)))
-                .chain(self.capability.as_ref().map(|capability| (5, capability.to_cbor()))),
+                .chain(self.capability.as_ref().map(|capability| (5, capability.to_cbor())))
+                .chain((!self.signals.is_empty()).then(|| (6, signals_to_cbor(&self.signals)))),
         )
     }
 
     fn from_cbor(cbor: &Cbor) -> Result<Self, ShapeError> {
-        let fields = Fields::of(cbor, 6)?;
+        let fields = Fields::of(cbor, 7)?;
         let session = fields.get(0).map(session_facts).transpose()?;
         let ambiguous: Result<_, _> = fields.texts(1)?.iter().map(|text| ambiguity(text)).collect();
         let supported: Result<_, _> = fields.texts(2)?.iter().map(|text| obligation_name(text)).collect();
@@ -279,24 +288,33 @@ impl Encode for Facts {
         let kills = fields.get(4).map_or(Some(&[][..]), Cbor::as_array).ok_or(ShapeError("kill switches"))?;
         let kills = kills.iter().map(KillSwitch::from_cbor).collect::<Result<_, _>>()?;
         let capability = fields.get(5).map(Capability::from_cbor).transpose()?;
-        Ok(Self { session, ambiguous: ambiguous?, supported: supported?, kills, region, capability })
+        let signals = fields.get(6).map(signals_from_cbor).transpose()?.unwrap_or_default();
+        let (ambiguous, supported) = (ambiguous?, supported?);
+        Ok(Self { session, ambiguous, supported, kills, region, capability, signals })
     }
 }
 
+/// `[id, calls, integrity, ? posture, ? lineage, ? markings]`, the last two together.
 fn session_facts(cbor: &Cbor) -> Result<SessionFacts, ShapeError> {
-    match cbor.as_array() {
-        Some([Cbor::Bytes(id), Cbor::Uint(calls), Cbor::Text(integrity), posture @ ..])
-            if posture.len() <= 1 =>
-        {
-            Ok(SessionFacts {
-                id: SessionId::from_bytes(id.as_slice().try_into().map_err(|_| ShapeError("a session"))?),
-                calls: *calls,
-                integrity: integrity.parse::<Integrity>().map_err(|_| ShapeError("an integrity level"))?,
-                posture: posture.first().map(Posture::from_cbor).transpose()?.unwrap_or_default(),
-            })
-        }
-        _ => Err(ShapeError("a session, its calls and its integrity")),
+    let Some([Cbor::Bytes(id), Cbor::Uint(calls), Cbor::Text(integrity), rest @ ..]) = cbor.as_array() else {
+        return Err(ShapeError("a session, its calls and its integrity"));
+    };
+    if !matches!(rest.len(), 0 | 1 | 3) {
+        return Err(ShapeError("a session of three, four or six parts"));
     }
+    let names = |at: usize| {
+        let items = rest.get(at).map_or(Some(&[][..]), Cbor::as_array).ok_or(ShapeError("texts"))?;
+        items.iter().map(|item| item.as_text().ok_or(ShapeError("text"))).collect::<Result<Vec<_>, _>>()
+    };
+    let markings: Result<BTreeSet<Marking>, _> = names(2)?.into_iter().map(str::parse).collect();
+    Ok(SessionFacts {
+        id: SessionId::from_bytes(id.as_slice().try_into().map_err(|_| ShapeError("a session"))?),
+        calls: *calls,
+        integrity: integrity.parse::<Integrity>().map_err(|_| ShapeError("an integrity level"))?,
+        posture: rest.first().map(Posture::from_cbor).transpose()?.unwrap_or_default(),
+        lineage: Arc::new(names(1)?.into_iter().map(Into::into).collect()),
+        markings: Arc::new(markings.map_err(|_| ShapeError("markings"))?),
+    })
 }
 
 fn ambiguity(text: &str) -> Result<Ambiguity, ShapeError> {
@@ -373,7 +391,7 @@ impl<'c> Fields<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ClassKind;
+    use crate::{ClassKind, Signal, SignalKind, Signals};
 
     fn request(args: Record) -> Request {
         let mut agent = Principal::new(PrincipalKind::Agent, "bot");
@@ -428,6 +446,8 @@ mod tests {
                     ["mail/send".parse().unwrap()],
                     [crate::Restraint::ReadOnly],
                 ),
+                lineage: Arc::new(BTreeSet::from(["web/fetch".into()])),
+                markings: Arc::new(BTreeSet::from(["pii".parse().unwrap()])),
             }),
             ambiguous: BTreeSet::from([Ambiguity::NoManifest]),
             supported: BTreeSet::from(["approve", "redact"]),
@@ -447,6 +467,10 @@ mod tests {
                 .collect(),
             region: Some("eu".into()),
             capability: None,
+            signals: Signals::from([(
+                SignalKind::Identity,
+                Signal::known(1, "credential", Timestamp::from_micros(3)),
+            )]),
         };
         assert_eq!(Facts::from_cbor(&facts.to_cbor()), Ok(facts));
         assert_eq!(Facts::from_cbor(&Facts::default().to_cbor()), Ok(Facts::default()));

@@ -1,8 +1,9 @@
 //! What Cordon itself knows when it judges; never set by the caller.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::{Capability, Integrity, KillSwitch, Posture, SessionId};
+use crate::{Capability, Integrity, KillSwitch, Marking, Posture, SessionId, Signals};
 
 /// Why Cordon cannot be sure what a call would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,10 @@ pub struct SessionFacts {
     pub integrity: Integrity,
     /// What it may still do.
     pub posture: Posture,
+    /// Where the text in its context came from: the tools whose results it was given.
+    pub lineage: Arc<BTreeSet<Box<str>>>,
+    /// What it was given to read.
+    pub markings: Arc<BTreeSet<Marking>>,
 }
 
 /// What Cordon itself knows when it judges.
@@ -54,4 +59,6 @@ pub struct Facts {
     pub region: Option<Box<str>>,
     /// The capability token that the caller shows, where it shows one: it only narrows.
     pub capability: Option<Capability>,
+    /// What says how risky it is.
+    pub signals: Signals,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Digest, Obligation, Role};
+use crate::{Digest, Obligation, Risk, Role};
 
 /// Ordered by strictness, so that combining rules is taking the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +127,8 @@ pub struct Judgement {
     pub obligations: Vec<Obligation>,
     /// The policy bundle that was asked.
     pub bundle: Digest,
+    /// How risky it is, where anything says so.
+    pub risk: Risk,
 }
 
 #[cfg(test)]

@@ -121,6 +121,7 @@ fn caller() -> Caller {
         chain,
         tenant: "default".into(),
         scopes: Default::default(),
+        assurance: cordon_core::Assurance::Credential,
         capability: None,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cordon_core::{Chain, Principal, PrincipalKind, Timestamp};
+use cordon_core::{Assurance, Chain, Principal, PrincipalKind, Timestamp};
 use cordon_guard::policy::PolicySet;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderValue};
@@ -129,7 +129,8 @@ impl Authenticator {
         let chain = Chain::new(Some(workloads.owner.clone()), Some(agent), None)
             .map_err(|_| invalid("it names nobody"))?;
         let tenant = workloads.tenant.clone();
-        Ok(Caller { role: CallerRole::Agent, chain, tenant, scopes: [].into(), capability: None })
+        let (role, assurance) = (CallerRole::Agent, Assurance::Bound);
+        Ok(Caller { role, chain, tenant, scopes: [].into(), assurance, capability: None })
     }
 
     /// Certificate and token must be the same agent's: whoever got hold of a token of an agent that has

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use cordon_core::{Capability, Chain, Digest, Encode as _, Principal, Record, Role, Timestamp};
+use cordon_core::{Assurance, Capability, Chain, Digest, Encode as _, Principal, Record, Role, Timestamp};
 use cordon_guard::Opening;
 
 /// What a caller's credential is for.
@@ -40,6 +40,8 @@ pub struct Caller {
     pub tenant: Box<str>,
     /// The scopes that its credential carries.
     pub scopes: BTreeSet<Box<str>>,
+    /// How surely it is known who calls.
+    pub assurance: Assurance,
     /// The capability token that it shows, where it shows one: it only narrows.
     pub capability: Option<Arc<Capability>>,
 }
@@ -114,6 +116,7 @@ impl Caller {
             declared: BTreeMap::new(),
             tools: None,
             supported: SUPPORTED.iter().copied().collect(),
+            assurance: self.assurance,
             capability: self.capability.clone(),
             key: Some(format!("mcp|{}:{server}|{}", server.len(), self.key()).into()),
             expires,
@@ -135,6 +138,7 @@ mod tests {
             chain,
             tenant: "default".into(),
             scopes: BTreeSet::new(),
+            assurance: Assurance::Local,
             capability: None,
         }
     }

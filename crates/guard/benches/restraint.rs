@@ -92,6 +92,7 @@ impl Node {
             declared: Default::default(),
             supported: BTreeSet::new(),
             key: None,
+            assurance: cordon_core::Assurance::Credential,
             capability: None,
             expires: self.ports.clock.now().plus(Duration::from_secs(36_000)),
         };

@@ -9,11 +9,12 @@ use cordon_core::json::Node;
 use cordon_core::{
     Action, ActionName, Ambiguity, ApprovalId, CallId, CallLimits, Context, Digest, Duration, ExactBytes,
     Facts, Integrity, Judgement, ObligationKind, Principal, Reason, ReasonKind, Record, Request, Resource,
-    ResourceKind, RuleRef, SessionFacts, Timestamp, Value, Verdict,
+    ResourceKind, Risk, RuleRef, SessionFacts, Timestamp, Value, Verdict,
 };
 use cordon_ledger::{Level, Receipt};
 use cordon_workflow::{Approval, ApprovalKind, Event, Progress, Requirement, Terms};
 
+use crate::Opening;
 use crate::attempt::{Attempt, Operation};
 use crate::binding::binding;
 use crate::denial::{Denial, Held};
@@ -22,6 +23,7 @@ use crate::observe::{Inner, Pending, ResultTerms};
 use crate::permit::{Judged, Permit};
 use crate::ports::{Draw, Shown, StoreDown};
 use crate::record::{self, Decided};
+use crate::risk::{Destination, Observed};
 use crate::shadow;
 use crate::throttle::Exceeded;
 use crate::tools::Tool;
@@ -47,6 +49,8 @@ struct Asked<'a> {
     limits: CallLimits,
     /// What the shadow policies would have said; never looked at here.
     shadow: Option<Judgement>,
+    /// Where it would reach.
+    destinations: Vec<Destination>,
 }
 
 /// One attempt on its way to an outcome.
@@ -78,7 +82,11 @@ impl Guard {
         };
         let calls = live.calls.fetch_add(1, Ordering::Relaxed);
         let tool = self.tool_of(&attempt, &live, &policies);
-        let (mut asked, unfit) = gather(self, &attempt, &live, &policies, tool, calls, now);
+        let gathered = gather(self, &attempt, &live, &policies, tool, calls, now);
+        let (mut asked, unfit) = match gathered {
+            Ok(gathered) => gathered,
+            Err(down) => return Outcome::Denied(unrecorded(id, &attempt, &policies, &down)),
+        };
         asked.facts.kills = self.shared.kills.covering(&asked.request);
         let mut case =
             Case { id, attempt: &attempt, live: &live, policies: &policies, asked, now, narrowings };
@@ -225,6 +233,8 @@ impl Guard {
         {
             return Outcome::Denied(self.refuse(&case, reason));
         }
+        let action = asked.request.action.name().as_str();
+        self.shared.count_use(live, action, &asked.destinations, *now);
         let decided = case.decided(&judgement);
         let draft =
             record::permitted(&self.shared, live, policies, &decided, approval.as_ref(), call.exact_bytes());
@@ -251,6 +261,7 @@ impl Guard {
             live: Arc::clone(live),
             call: *id,
             trace: attempt.trace,
+            action: asked.request.action.name().clone(),
             receipt,
             terms: ResultTerms { tool: asked.tool.clone(), limits: asked.limits },
             slot: Some(slot),
@@ -271,6 +282,7 @@ impl Guard {
         let Case { id, live, policies, asked, now, .. } = case;
         let draft = record::denied(&self.shared, live, policies, &case.decided(&judgement), *now);
         let record = draft.id();
+        self.shared.count_refusal(live);
         // A refusal never waits for its record.
         drop(self.shared.ledger.append(draft, Level::Accepted));
         let receipt = Receipt { id: record, level: Level::Accepted, index: None };
@@ -315,18 +327,10 @@ fn gather<'a>(
     tool: Option<Arc<Tool>>,
     calls: u64,
     now: Timestamp,
-) -> (Asked<'a>, Option<Reason>) {
+) -> Result<(Asked<'a>, Option<Reason>), StoreDown> {
     let capabilities = &guard.shared.capabilities;
     let opening = &live.session.opening;
-    let mut context = Context {
-        purpose: opening.purpose.clone(),
-        project: opening.project.clone(),
-        workflow: opening.workflow.clone(),
-        task: opening.task.clone(),
-        model: opening.model.clone(),
-        args: Record::new(),
-        asserted: Record::new(),
-    };
+    let mut context = circumstances(opening);
     let mut ambiguous = BTreeSet::new();
     let mut limits = MESSAGE_LIMITS;
     let mut unfit = None;
@@ -352,7 +356,9 @@ fn gather<'a>(
     if context.args.values().any(Value::has_unknown) {
         ambiguous.insert(Ambiguity::UnknownInput);
     }
-    let capability = match opening.capability.as_ref().map(|shown| capabilities.current(shown)) {
+    let mut facts = facts(guard, live, calls)?;
+    facts.ambiguous = ambiguous;
+    facts.capability = match opening.capability.as_ref().map(|shown| capabilities.current(shown)) {
         Some(Ok(current)) => Some(current),
         Some(Err(reason)) => {
             unfit.get_or_insert(reason);
@@ -360,22 +366,53 @@ fn gather<'a>(
         }
         None => None,
     };
-    let session =
-        SessionFacts { id: live.session.id, calls, integrity: Integrity::User, posture: live.posture() };
-    let facts = Facts {
-        session: Some(session),
-        ambiguous,
-        supported: live.supported.clone(),
-        capability,
-        ..Facts::default()
-    };
     // Attributes age while a session lasts.
     let chain = opening.chain.clone().at(now);
     if chain.on_behalf_of().is_none() && unfit.is_none() {
         unfit = policies.set.needs_user(&action);
     }
     let request = Request { chain, action, resource, context };
-    (Asked { request, facts, arguments, tool, limits, shadow: None }, unfit)
+    let observed = Observed {
+        policies,
+        request: &request,
+        manifest: policies
+            .set
+            .manifest(request.action.name())
+            .or_else(|| live.declared.manifest(request.action.name())),
+        arguments,
+        confidence: attempt.confidence,
+        now,
+    };
+    let (signals, destinations) = guard.shared.signals(live, &observed)?;
+    facts.signals = signals;
+    Ok((Asked { request, facts, arguments, tool, limits, destinations, shadow: None }, unfit))
+}
+
+/// The circumstances that a session was opened with.
+fn circumstances(opening: &Opening) -> Context {
+    Context {
+        purpose: opening.purpose.clone(),
+        project: opening.project.clone(),
+        workflow: opening.workflow.clone(),
+        task: opening.task.clone(),
+        model: opening.model.clone(),
+        args: Record::new(),
+        asserted: Record::new(),
+    }
+}
+
+/// What Cordon itself knows of a session.
+fn facts(guard: &Guard, live: &Live, calls: u64) -> Result<Facts, StoreDown> {
+    let told = guard.shared.told(live)?;
+    let session = SessionFacts {
+        id: live.session.id,
+        calls,
+        integrity: Integrity::User,
+        posture: live.posture(),
+        lineage: told.lineage,
+        markings: told.markings,
+    };
+    Ok(Facts { session: Some(session), supported: live.supported.clone(), ..Facts::default() })
 }
 
 /// The request and facts of an attempt whose arguments do not count; `None` when it is refused
@@ -393,7 +430,7 @@ pub(crate) fn gather_visible(
         return None;
     }
     let (Asked { mut request, mut facts, .. }, _) =
-        gather(guard, attempt, live, policies, tool, 0, guard.now());
+        gather(guard, attempt, live, policies, tool, 0, guard.now()).ok()?;
     if request.chain.on_behalf_of().is_none() && policies.set.needs_user(&request.action).is_some() {
         return None;
     }
@@ -563,6 +600,7 @@ fn refused(policies: &ActivePolicies, reason: Reason) -> Judgement {
         reasons: vec![reason],
         obligations: Vec::new(),
         bundle: policies.set.digest(),
+        risk: Risk::default(),
     }
 }
 
@@ -581,7 +619,8 @@ pub(crate) fn withdrawn(inner: &Inner, judged: &Judged, bundle: Digest) -> Optio
     if reasons.is_empty() {
         return None;
     }
-    let judgement = Judgement { verdict: Verdict::Deny, reasons, obligations: Vec::new(), bundle };
+    let (verdict, obligations, risk) = (Verdict::Deny, Vec::new(), Risk::default());
+    let judgement = Judgement { verdict, reasons, obligations, bundle, risk };
     let receipt = Some(inner.receipt.clone());
     Some(Denial { call: inner.call, what: what(request), judgement, receipt })
 }

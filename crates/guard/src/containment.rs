@@ -2,7 +2,7 @@
 //! named approver once that is on record.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use cordon_core::cbor::Cbor;
 use cordon_core::ed25519::Signature;
@@ -202,6 +202,7 @@ impl Guard {
     pub(crate) fn keep_again(&self) {
         let shared = &self.shared;
         shared.keep_kills_again();
+        drop(shared.keep_profiles());
         let unkept = std::mem::take(&mut *shared.unkept.lock().unwrap_or_else(PoisonError::into_inner));
         for live in unkept {
             let _one_at_a_time = shared.narrowing();
@@ -232,6 +233,8 @@ impl Live {
             session: Arc::new(session),
             calls: Default::default(),
             standing: Arc::new(arc_swap::ArcSwapOption::from_pointee(standing)),
+            exposure: Arc::default(),
+            profile: OnceLock::new(),
         }
     }
 
@@ -243,6 +246,8 @@ impl Live {
             session: Arc::new(session),
             calls: Arc::clone(&self.calls),
             standing: Arc::clone(&self.standing),
+            exposure: Arc::clone(&self.exposure),
+            profile: self.profile.clone(),
         }
     }
 

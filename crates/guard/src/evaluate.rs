@@ -11,6 +11,7 @@ use crate::authorize::gather_visible;
 use crate::guard::{ActivePolicies, Guard, GuardError};
 use crate::ports::{LedgerDown, PortFuture};
 use crate::record::{self, Answered};
+use crate::risk::Observed;
 use crate::shadow;
 
 /// A recorded judgement that hands out nothing.
@@ -59,7 +60,16 @@ impl Guard {
     ) -> Weighed {
         let now = self.now();
         let kills = self.shared.kills.covering(&request);
-        let facts = Facts { supported, kills, ..Facts::default() };
+        let observed = Observed {
+            policies,
+            request: &request,
+            manifest: policies.set.manifest(request.action.name()),
+            arguments: None,
+            confidence: None,
+            now,
+        };
+        let signals = observed.signals(&observed.destinations());
+        let facts = Facts { supported, kills, signals, ..Facts::default() };
         let judgement = cordon_pdp::decide(&policies.set, &request, &facts, now);
         Weighed { request, judgement, facts, now, spent: None }
     }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cordon_core::{
     ActionName, ApprovalId, CallId, Digest, KillId, PostureState, RecordId, SessionId, Timestamp,
 };
+use cordon_inspect::SignFinder;
 use cordon_ledger::{Level, Receipt};
 use cordon_pdp::PolicySet;
 use cordon_workflow::{Answer, Approval, Ballot, Event, Progress};
@@ -23,6 +24,7 @@ use crate::kills::Kills;
 use crate::ports::{Clock, Draw, Ledger, LedgerDown, Random, Shown, Store, StoreDown};
 use crate::record::{self, AdminAct};
 use crate::restraint_records;
+use crate::risk::{Exposure, Profile, Profiles};
 use crate::shadow::ShadowPolicies;
 use crate::throttle::Throttle;
 use crate::tools::{Change, Described, ListedTool, Tool, Tools};
@@ -99,6 +101,9 @@ pub(crate) struct Shared {
     /// Held while kill switches or a posture change, so that no change is lost.
     narrowing: Mutex<()>,
     pub(crate) capabilities: Capabilities,
+    pub(crate) signs: SignFinder,
+    /// What is known of agents from their past.
+    pub(crate) profiles: Profiles,
     pub(crate) limits: GuardLimits,
     /// Open sessions by identifier; the store is the truth, this saves a query for each call.
     pub(crate) sessions: RwLock<HashMap<SessionId, Arc<Live>>>,
@@ -116,6 +121,10 @@ pub(crate) struct Live {
     pub(crate) calls: Arc<AtomicU64>,
     /// How it stands; nothing when nothing was ever taken from it.
     pub(crate) standing: Arc<ArcSwapOption<Standing>>,
+    /// What its context was exposed to, once that is looked at.
+    pub(crate) exposure: Arc<Mutex<Option<Exposure>>>,
+    /// The past of its agent, once that is looked at.
+    pub(crate) profile: OnceLock<Arc<Mutex<Profile>>>,
 }
 
 /// Something could not be done.
@@ -215,6 +224,8 @@ impl Guard {
                 unkept: Mutex::default(),
                 narrowing: Mutex::default(),
                 capabilities,
+                signs: SignFinder::default(),
+                profiles: Profiles::default(),
                 limits,
                 sessions: RwLock::default(),
                 asking: Mutex::new(()),
@@ -322,6 +333,8 @@ impl Guard {
         self.shared.gate.narrowed();
         forgotten?;
         self.shared.throttle.forget(id);
+        // What is forgotten of an agent's past makes it less familiar, never more.
+        drop(self.shared.keep_profiles());
         // Narrowing never waits for its record.
         drop(
             self.shared
@@ -408,6 +421,9 @@ impl Guard {
             .ok_or(GuardError::UnknownApproval(ballot.approval))?;
         if before == after {
             return Err(unchanged(&before, ballot));
+        }
+        if let Some(live) = self.shared.live(approval.terms.session)? {
+            self.shared.count_answer(&live, ballot.answer == Answer::Grant, now)?;
         }
         let pending = matches!(after.progress, Progress::Pending { .. });
         self.shared.watch.report(ballot.approval, !pending);
@@ -532,6 +548,7 @@ impl Shared {
         found.opening.supported.clone_from(&opening.supported);
         // A fresh credential says the same of the same principals, and until later.
         found.opening.chain.clone_from(&opening.chain);
+        found.opening.assurance = opening.assurance;
         let live = match sessions.get(&found.id) {
             Some(live) if live.session.opening == found.opening => Arc::clone(live),
             // What was taken from the session is taken from it under every credential.

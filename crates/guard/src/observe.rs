@@ -4,13 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use cordon_core::json::Node;
-use cordon_core::{CallId, CallLimits, Digest, PostureState, RecordId};
+use cordon_core::{ActionName, CallId, CallLimits, Digest, PostureState, RecordId};
+use cordon_inspect::Sign;
 use cordon_ledger::Receipt;
 
 use crate::Trace;
 use crate::gate::Departure;
 use crate::guard::{Live, Shared};
+use crate::ports::StoreDown;
 use crate::record::{self, Outcome};
+use crate::risk::Finding;
 use crate::throttle::Slot;
 use crate::tools::Tool;
 
@@ -28,6 +31,7 @@ pub(crate) struct Inner {
     pub(crate) live: Arc<Live>,
     pub(crate) call: CallId,
     pub(crate) trace: Trace,
+    pub(crate) action: ActionName,
     pub(crate) receipt: Receipt,
     pub(crate) terms: ResultTerms,
     pub(crate) slot: Option<Slot>,
@@ -128,6 +132,17 @@ pub enum Release {
     },
 }
 
+/// What came of settling a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Whether the result may be shown.
+    pub release: Release,
+    /// The result's record.
+    pub record: Option<RecordId>,
+    /// The strongest sign of instructions in it.
+    pub sign: Option<Sign>,
+}
+
 impl Pending {
     pub(crate) fn new(inner: Inner) -> Self {
         Self { inner: Some(Box::new(inner)) }
@@ -135,13 +150,14 @@ impl Pending {
 
     /// Checks and records a result. The record joins a later frame and never delays the answer.
     pub fn observe(self, seen: ResultSeen<'_>) -> Release {
-        self.settle(seen).0
+        self.settle(seen).release
     }
 
-    /// The same, with the name of the result's record.
-    pub fn settle(mut self, seen: ResultSeen<'_>) -> (Release, Option<RecordId>) {
+    /// The same, with the name of the result's record and with what was found in it.
+    pub fn settle(mut self, seen: ResultSeen<'_>) -> Settled {
         let Some(inner) = self.inner.take() else {
-            return (Release::Withhold { why: "the call was already settled".into() }, None);
+            let release = Release::Withhold { why: "the call was already settled".into() };
+            return Settled { release, record: None, sign: None };
         };
         let (mut release, schema_held) = inner.terms.check(&seen);
         let state = inner.live.state();
@@ -149,22 +165,36 @@ impl Pending {
             let why = format!("the session is {state} and may be told nothing");
             release = Release::Withhold { why: why.into() };
         }
+        let sign = inner.shared.signs.strongest(seen.bytes);
+        if release == Release::Pass
+            && let Err(down) = inner.expose(sign)
+        {
+            // What nobody will remember having been read is not read.
+            release = Release::Withhold { why: down.to_string().into() };
+        }
+        let trouble = release != Release::Pass;
+        inner.shared.count_outcome(&inner.live, inner.action.as_str(), trouble);
         let record = inner.record(Outcome::Result {
             digest: Digest::of(seen.bytes),
             bytes: seen.bytes.len() as u64,
             kind: seen.kind,
             schema_held,
+            sign,
             withheld: match &release {
                 Release::Pass => None,
                 Release::Withhold { why } => Some(why.clone()),
             },
         });
-        (release, Some(record))
+        Settled { release, record: Some(record), sign }
     }
 
     /// Records that there is no result.
     pub fn failed(mut self, failure: Failure) {
         if let Some(inner) = self.inner.take() {
+            let trouble = matches!(failure, Failure::TimedOut | Failure::Gone | Failure::Malformed);
+            if trouble {
+                inner.shared.count_outcome(&inner.live, inner.action.as_str(), trouble);
+            }
             inner.record(Outcome::Failed(failure));
         }
     }
@@ -263,6 +293,21 @@ impl ResultTerms {
 }
 
 impl Inner {
+    /// Adds what the result brings to what the session was exposed to.
+    fn expose(&self, sign: Option<Sign>) -> Result<(), StoreDown> {
+        let policies = self.shared.policies.load();
+        let manifest =
+            policies.set.manifest(&self.action).or_else(|| self.live.declared.manifest(&self.action));
+        let labels = manifest.into_iter().flat_map(|manifest| manifest.outputs.values());
+        let source = self.action.as_str();
+        let finding = sign.map(|sign| Finding {
+            score: sign.score,
+            source: format!("{} in {source}", sign.kind.as_str()).into(),
+            at: self.shared.clock.now(),
+        });
+        self.shared.expose(&self.live, source, labels.flat_map(|label| &label.markings), finding)
+    }
+
     fn record(self, outcome: Outcome) -> RecordId {
         let Self { shared, live, call, trace, receipt, slot, .. } = self;
         drop(slot);

@@ -72,8 +72,16 @@ pub trait Restraints: Send + Sync {
     fn unrecorded(&self) -> Result<Vec<Standing>, StoreDown>;
 }
 
+/// Keeps what was observed of agents and sessions, by names that the guard chooses.
+pub trait Observations: Send + Sync {
+    /// What was kept last under a name.
+    fn observation(&self, name: &str) -> Result<Option<Vec<u8>>, StoreDown>;
+    /// Keeps this in place of what was there; durable when the call returns.
+    fn keep_observation(&self, name: &str, observed: &[u8]) -> Result<(), StoreDown>;
+}
+
 /// Keeps sessions, approvals and tool pins; every write is durable when the call returns.
-pub trait Store: Restraints {
+pub trait Store: Restraints + Observations {
     /// Stores a new session.
     fn insert_session(&self, session: &Session) -> Result<(), StoreDown>;
     /// The session with this identifier.

@@ -8,6 +8,7 @@ use cordon_core::json::Node;
 use cordon_core::{
     ActionName, CallId, Digest, Encode, Facts, Judgement, Principal, Request, Role, Timestamp,
 };
+use cordon_inspect::Sign;
 use cordon_ledger::{
     AbsentReason, AdminSubject, ApprovalStep, Draft, EnforcementDecision, ExecutionGraph, FieldId, Kind,
     PolicyVersion, Receipt, RuleReason, SessionStep, ShadowVerdict, SignatureState, Span,
@@ -122,6 +123,7 @@ pub(crate) enum Outcome {
         bytes: u64,
         kind: ResultKind,
         schema_held: Option<bool>,
+        sign: Option<Sign>,
         withheld: Option<Box<str>>,
     },
     Failed(Failure),
@@ -397,11 +399,15 @@ pub(crate) fn result(
             .with(FieldId::Outcome, failure.as_str())
             .without(FieldId::ResultType, AbsentReason::NotProvided)
             .without(FieldId::ResultSchemaHeld, AbsentReason::NotApplicable),
-        Outcome::Result { digest, bytes, kind, schema_held, withheld } => {
+        Outcome::Result { digest, bytes, kind, schema_held, sign, withheld } => {
             let word = match (withheld, kind) {
                 (Some(_), _) => "withheld",
                 (None, ResultKind::Error) => "error",
                 (None, ResultKind::Complete | ResultKind::Interim) => "released",
+            };
+            let draft = match sign {
+                Some(sign) => draft.with(FieldId::EscalationFlags, texts([sign.kind.as_str().to_owned()])),
+                None => draft,
             };
             draft
                 .with(FieldId::Outcome, word)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cordon_core::{ActionName, Capability, Chain, Record, SessionId, Timestamp};
+use cordon_core::{ActionName, Assurance, Capability, Chain, Record, SessionId, Timestamp};
 
 /// What a session is opened with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Opening {
     pub supported: BTreeSet<&'static str>,
     /// A name under which the same session is found again, such as agent and server entry.
     pub key: Option<Box<str>>,
+    /// How surely it is known who they are.
+    pub assurance: Assurance,
     /// The capability token that the caller shows, where it shows one.
     pub capability: Option<Arc<Capability>>,
     /// When it ends by itself.

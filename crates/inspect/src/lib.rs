@@ -6,9 +6,11 @@
 //! schema cannot be used).
 
 mod schema;
+mod signs;
 mod validators;
 mod violation;
 
 pub use schema::{Schema, SchemaError, SchemaLimits};
+pub use signs::{Sign, SignFinder, SignKind};
 pub use validators::check_validators;
 pub use violation::Violation;

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 
 use cedar_policy::{Entities, Entity, EntityId, EntityUid, RestrictedExpression};
 use cordon_core::{
@@ -191,6 +192,8 @@ fn facts() -> Facts {
         calls: 12,
         integrity: Integrity::User,
         posture: Posture::default(),
+        lineage: Arc::default(),
+        markings: Arc::default(),
     };
     Facts {
         session: Some(session),

@@ -16,10 +16,11 @@ use crate::principals::{self, Principals};
 use crate::purposes::{self, Purposes};
 use crate::rego::{self, Guards};
 use crate::resources::{self, Resources};
+use crate::risk::{self, RiskModel};
 use crate::rule::{Body, Folder, PolicyFile, Rule};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::source::FileKind;
-use crate::tree::{self, Reader};
+use crate::threats::{self, Threats};
 use crate::validate;
 use crate::{Diagnostic, PolicySource};
 
@@ -38,6 +39,8 @@ pub(crate) struct Checked {
     pub(crate) steps_max: u64,
     pub(crate) resources: Resources,
     pub(crate) declarers: Declarers,
+    pub(crate) risk: RiskModel,
+    pub(crate) threats: Option<Threats>,
     pub(crate) cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) warnings: Vec<Diagnostic>,
@@ -97,6 +100,8 @@ pub(crate) struct Reading<'s> {
     steps_max: Option<u64>,
     resources: Resources,
     declarers: Declarers,
+    risk: RiskModel,
+    threats: Option<Threats>,
     cases: Vec<Case>,
     pub(crate) vocabulary: Vocabulary,
     /// Parts of classes that are named anywhere.
@@ -121,8 +126,13 @@ impl<'s> Reading<'s> {
             FileKind::Purposes => self.purposes = purposes::read(path, text)?,
             FileKind::Resources => self.resources = resources::read(path, text)?,
             FileKind::Declarers => self.declarers = declarers::read(path, text)?,
-            FileKind::Risk => risk(path, text)?,
             FileKind::Limits => self.steps_max = Some(bound::limits(path, text)?),
+            FileKind::Risk => {
+                let (model, warnings) = risk::read(path, text)?;
+                self.risk = model;
+                self.findings.extend(warnings);
+            }
+            FileKind::Threats => self.threats = Some(threats::read(path, text)?),
             FileKind::Tests => self.cases.extend(cases::read(path, text)?),
         }
         Ok(())
@@ -160,6 +170,8 @@ impl<'s> Reading<'s> {
             steps_max: self.steps_max.unwrap_or(bound::STEPS_MAX),
             resources: self.resources,
             declarers: self.declarers,
+            risk: self.risk,
+            threats: self.threats,
             cases: self.cases,
             vocabulary: self.vocabulary,
             warnings: self.findings,
@@ -313,15 +325,4 @@ impl<'s> Reading<'s> {
             false => Ok(()),
         }
     }
-}
-
-/// `risk.toml` is kept for later: nothing in it is understood by this version.
-fn risk(path: &str, text: &str) -> Result<(), Vec<Diagnostic>> {
-    let root = tree::from_toml(path, text).map_err(|finding| vec![*finding])?;
-    let mut reader = Reader::new(path, text);
-    for (name, _) in reader.table("the file", &root).unwrap_or_default() {
-        let help = "risk weights are not supported by this version; leave the file empty or remove it";
-        reader.refuse_help(&name.span.clone(), format!("unknown field `{}`", name.text), help);
-    }
-    if reader.findings.is_empty() { Ok(()) } else { Err(reader.findings) }
 }

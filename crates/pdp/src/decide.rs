@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use cordon_core::{
-    Facts, Judgement, Obligation, Reason, ReasonKind, Request, Role, RuleRef, Timestamp, Unmet, Verdict,
-    combine, join_obligations,
+    Facts, Judgement, Obligation, Reason, ReasonKind, Request, Risk, Role, RuleRef, Timestamp, Unmet,
+    Verdict, combine, join_obligations,
 };
 
 use crate::PolicySet;
@@ -16,6 +16,7 @@ use crate::policies::Inner;
 use crate::principals::Demand;
 use crate::rego::{GuardOutcome, Subject};
 use crate::restraint::restrained;
+use crate::risk::RiskView;
 use crate::rule::{Body, Rule};
 
 /// Judges one request. Same arguments, same judgement, on any machine, in any year.
@@ -27,7 +28,8 @@ use crate::rule::{Body, Rule};
 pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Timestamp) -> Judgement {
     let answer = assess(policies, request, facts, now)
         .map(|assessment| assessment.combine(policies, request, facts, now));
-    let judgement = answer.unwrap_or_else(|problem| unreadable(policies, &problem));
+    let mut judgement = answer.unwrap_or_else(|problem| unreadable(policies, &problem));
+    judgement.risk = policies.risk().assess(facts, now);
     restrained(judgement, request, facts)
 }
 
@@ -52,6 +54,7 @@ pub(crate) fn assess<'r>(
         let subject = || Subject {
             request,
             facts,
+            risk: &asked.risk,
             now,
             directory: &inner.directory,
             arguments: policies.arguments(request.action.name()),
@@ -74,7 +77,18 @@ pub(crate) fn asked<'r, T>(
     let route = inner.route(&request.action)?;
     let engine = policies.engine();
     let people = people(request, inner.needs.per_role());
-    question(Asked { inner, route: &route, request, facts, now, engine, people, frame: OnceCell::new() })
+    let risk = RiskView::of(&inner.risk.assess(facts, now));
+    question(Asked {
+        inner,
+        route: &route,
+        request,
+        facts,
+        now,
+        engine,
+        risk,
+        people,
+        frame: OnceCell::new(),
+    })
 }
 
 impl<'r> Assessment<'r> {
@@ -183,7 +197,7 @@ fn finish(policies: &PolicySet, mut reasons: Vec<Reason>, mut obligations: Vec<O
     if verdict == Verdict::Deny {
         obligations.retain(|obligation| obligation.kind.is_containing());
     }
-    Judgement { verdict, reasons, obligations, bundle: policies.digest() }
+    Judgement { verdict, reasons, obligations, bundle: policies.digest(), risk: Risk::default() }
 }
 
 fn verdict(kind: ReasonKind) -> Verdict {
@@ -321,5 +335,6 @@ fn unreadable(policies: &PolicySet, problem: &str) -> Judgement {
         reasons: vec![reason],
         obligations: Vec::new(),
         bundle: policies.digest(),
+        risk: Risk::default(),
     }
 }

@@ -12,6 +12,7 @@ use crate::index::{Bucket, Keyed, List, Part, Route};
 use crate::person::Person;
 use crate::policies::Inner;
 use crate::program::{Compiled, Gates, Inputs, Places, Run};
+use crate::risk::RiskView;
 use crate::stock::Question;
 
 /// What came of one rule for one principal.
@@ -54,6 +55,7 @@ pub(crate) struct Asked<'a, 'r> {
     pub(crate) engine: Engine,
     /// The principals to judge.
     pub(crate) people: Few<Person<'r>>,
+    pub(crate) risk: RiskView,
     /// The request as stock Cedar reads it, made when it is first needed.
     pub(crate) frame: OnceCell<Result<Frame, String>>,
 }
@@ -161,7 +163,7 @@ impl<'a, 'r: 'a> Asked<'a, 'r> {
             Engine::Stock => None,
             Engine::Compiled => {
                 let Inner { directory, needs, .. } = self.inner;
-                Inputs::new(self.request, self.facts, self.now, directory, needs, &self.people)
+                Inputs::new(self.request, self.facts, self.risk, self.now, directory, needs, &self.people)
             }
         }
     }
@@ -181,7 +183,7 @@ impl<'a, 'r: 'a> Asked<'a, 'r> {
                 restricting: &self.route.restricting,
                 permitting: &self.route.permitting,
             };
-            maker.frame(self.request, self.facts, self.now)
+            maker.frame(self.request, self.facts, &self.risk, self.now)
         };
         self.frame.get_or_init(make).as_ref().map_err(Clone::clone)
     }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use cordon_core::{
-    Ambiguity, Facts, PostureState, Record, Request, ResourceKind, Role, Timestamp, UnknownReason, Value,
+    Ambiguity, Facts, PostureState, Record, Request, ResourceKind, Role, SignalKind, Timestamp,
+    UnknownReason, Value,
 };
 
 use crate::data::{Directory, Known, teams};
 use crate::needs::Needs;
 use crate::person::people;
+use crate::risk::{RiskView, State};
 
 /// A request as the engine reads it.
 #[derive(Debug)]
@@ -80,7 +82,13 @@ const NAMESPACE: &str = crate::cedar_text::NAMESPACE;
 
 impl Maker<'_> {
     /// Prepares a request; the text says what cannot be handed to the engine.
-    pub(crate) fn frame(&self, request: &Request, facts: &Facts, now: Timestamp) -> Result<Frame, String> {
+    pub(crate) fn frame(
+        &self,
+        request: &Request,
+        facts: &Facts,
+        risk: &RiskView,
+        now: Timestamp,
+    ) -> Result<Frame, String> {
         let mut unknown = Unknown::default();
         if request.resource.kind.as_str() == "Action" {
             return Err("an action cannot be acted on".to_owned());
@@ -101,7 +109,7 @@ impl Maker<'_> {
             false => Some(with_action(self.permitting, entities.clone())?),
         };
         let grouped = with_action(self.restricting, entities)?;
-        let judged = self.judged(request, facts, now, &mut unknown)?;
+        let judged = self.judged(request, facts, risk, now, &mut unknown)?;
         Ok(Frame { action, resource, grouped, ungrouped, judged, unknown })
     }
 
@@ -182,10 +190,11 @@ impl Maker<'_> {
         &self,
         request: &Request,
         facts: &Facts,
+        risk: &RiskView,
         now: Timestamp,
         unknown: &mut Unknown,
     ) -> Result<Vec<Judged>, String> {
-        let members = self.members(request, facts, now, unknown)?;
+        let members = self.members(request, facts, risk, now, unknown)?;
         let mut judged: Vec<Judged> = Vec::new();
         let mut shared: Option<Context> = None;
         let per_role = self.needs.context("role");
@@ -212,6 +221,7 @@ impl Maker<'_> {
         &self,
         request: &Request,
         facts: &Facts,
+        risk: &RiskView,
         now: Timestamp,
         unknown: &mut Unknown,
     ) -> Result<Vec<(String, RestrictedExpression)>, String> {
@@ -237,6 +247,10 @@ impl Maker<'_> {
             }
         }
         unknown.context = paths;
+        if self.needs.context("risk") {
+            unknown.context.extend(risk.unknown());
+            members.push(("risk".to_owned(), risk_record(risk)?));
+        }
         self.own_members(request, facts, now, &mut members)?;
         Ok(members)
     }
@@ -265,6 +279,11 @@ impl Maker<'_> {
                 ("integrity".to_owned(), RestrictedExpression::new_long(integrity)),
                 ("posture".to_owned(), text(posture.as_str())),
             ];
+            let lineage = session.into_iter().flat_map(|session| session.lineage.iter());
+            let lineage = RestrictedExpression::new_set(lineage.map(|from| text(from)));
+            let read = session.into_iter().flat_map(|session| session.markings.iter());
+            let read = RestrictedExpression::new_set(read.map(|marking| text(marking.as_str())));
+            fields.extend([("lineage".to_owned(), lineage), ("markings".to_owned(), read)]);
             fields.extend(session.map(|session| ("id".to_owned(), text(&session.id.to_string()))));
             add("session", fields)?;
         }
@@ -419,6 +438,20 @@ pub(crate) fn ambiguities(request: &Request, facts: &Facts) -> BTreeSet<Ambiguit
         found.insert(Ambiguity::UnknownInput);
     }
     found
+}
+
+/// The risk as a record; what is absent or not known is not in it.
+fn risk_record(risk: &RiskView) -> Result<RestrictedExpression, String> {
+    let long = |number: u16| RestrictedExpression::new_long(i64::from(number));
+    let signals = SignalKind::ALL.into_iter().filter_map(|kind| match risk.signal(kind) {
+        State::Known(value) => Some((kind.as_str(), long(value))),
+        State::Absent | State::Unknown => None,
+    });
+    let level = risk.level.map(|level| RestrictedExpression::new_string(level.as_str().to_owned()));
+    let own = [("score", risk.score.map(long)), ("level", level)];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    RestrictedExpression::new_record(own.chain(signals).map(|(name, value)| (name.to_owned(), value)))
+        .map_err(|error| error.to_string())
 }
 
 /// The instant as Cedar writes one: whole milliseconds.

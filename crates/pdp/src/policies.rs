@@ -26,8 +26,10 @@ use crate::program::Program;
 use crate::purposes::Purposes;
 use crate::rego::{GuardFile, Guards};
 use crate::resources::Resources;
+use crate::risk::RiskModel;
 use crate::rule::{Body, Rule, Tree};
 use crate::schema::{Vocabulary, is_reserved_group};
+use crate::threats::Threats;
 use crate::{Diagnostic, PolicySource};
 
 /// A policy source that is fully understood, ready to decide; cheap to clone.
@@ -63,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) purposes: Purposes,
     pub(crate) resources: Resources,
     pub(crate) declarers: Declarers,
+    pub(crate) risk: RiskModel,
+    threats: Option<Threats>,
     /// Agents by the names of the workloads that they run as.
     workloads: BTreeMap<SpiffeId, Box<str>>,
     cases: Vec<Case>,
@@ -125,6 +129,8 @@ impl PolicySet {
             steps_max: bound::STEPS_MAX,
             resources: Resources::default(),
             declarers: Declarers::default(),
+            risk: RiskModel::default(),
+            threats: None,
             cases: Vec::new(),
             vocabulary: Vocabulary::default(),
             warnings: Vec::new(),
@@ -193,6 +199,16 @@ impl PolicySet {
     /// (`data/purposes.json`).
     pub fn has_purposes(&self) -> bool {
         self.inner.purposes.is_declared()
+    }
+
+    /// How the source weighs risk (`risk.toml`).
+    pub fn risk(&self) -> &RiskModel {
+        &self.inner.risk
+    }
+
+    /// What the source knows of threats, where it has a list (`data/threats.json`).
+    pub fn threats(&self) -> Option<&Threats> {
+        self.inner.threats.as_ref()
     }
 
     /// Why a door refuses an agent that acts for no user, where the source does not say which actions
@@ -428,6 +444,8 @@ impl Inner {
             purposes: checked.purposes,
             resources: checked.resources,
             declarers: checked.declarers,
+            risk: checked.risk,
+            threats: checked.threats,
             cases: checked.cases,
         }
     }

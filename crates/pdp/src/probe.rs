@@ -3,6 +3,7 @@
 //! A bounded search, not a proof: that nothing was found says only that so many requests were tried.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cordon_core::{
     Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Marking, ObligationKind,
@@ -199,6 +200,8 @@ impl Probe {
                     calls: 0,
                     integrity: Integrity::User,
                     posture: Posture::default(),
+                    lineage: Arc::default(),
+                    markings: Arc::default(),
                 }),
                 ambiguous,
                 supported: ObligationKind::NAMES.iter().copied().collect(),

@@ -26,6 +26,7 @@ pub(crate) enum FileKind {
     Purposes,
     Resources,
     Declarers,
+    Threats,
     Risk,
     Limits,
     Tests,
@@ -42,7 +43,7 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
 const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, invariants/*.cedar, \
-                      guards/*.rego, schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,declarers}.json, \
+                      guards/*.rego, schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,threats,declarers}.json, \
                       risk.toml, limits.toml and tests/*.toml";
 
 impl PolicySource {
@@ -144,12 +145,13 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "data" if name == "purposes.json" => FileKind::Purposes,
         "data" if name == "resources.json" => FileKind::Resources,
         "data" if name == "declarers.json" => FileKind::Declarers,
+        "data" if name == "threats.json" => FileKind::Threats,
         "" if name == "risk.toml" => FileKind::Risk,
         "" if name == "limits.toml" => FileKind::Limits,
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
             return unsupported(
-                "data files other than entities.json, asserted.json, principals.json, purposes.json, resources.json and declarers.json",
+                "data files other than entities.json, asserted.json, principals.json, purposes.json, resources.json, threats.json and declarers.json",
             );
         }
         _ => {
@@ -203,6 +205,7 @@ mod tests {
         check("data/purposes.json", Ok(FileKind::Purposes));
         check("data/resources.json", Ok(FileKind::Resources));
         check("data/declarers.json", Ok(FileKind::Declarers));
+        check("data/threats.json", Ok(FileKind::Threats));
         check("data/purpose.json", Err("not supported by this version"));
         check("data/other.json", Err("not supported by this version"));
         check("risk.toml", Ok(FileKind::Risk));

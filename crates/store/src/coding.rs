@@ -45,6 +45,7 @@ pub(crate) fn encode_opening(opening: &Opening) -> Vec<u8> {
             .map_or(Cbor::Null, |tools| Cbor::Array(tools.iter().map(|tool| tool.as_str().into()).collect())),
         Cbor::Array(opening.declared.values().map(|text| (&**text).into()).collect()),
         Cbor::Array(opening.declared.keys().map(|tool| tool.as_str().into()).collect()),
+        opening.assurance.as_str().into(),
     ])
     .encode()
 }
@@ -52,10 +53,10 @@ pub(crate) fn encode_opening(opening: &Opening) -> Vec<u8> {
 pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
     let cbor = Cbor::decode(bytes)?;
     let Some([chain, tenant, purpose, project, workflow, task, model, rest @ ..]) = cbor.as_array() else {
-        return Err(ShapeError("a session of fourteen parts").into());
+        return Err(ShapeError("a session of fifteen parts").into());
     };
-    let [supported, key, expires, capability, tools, manifests, declared] = rest else {
-        return Err(ShapeError("a session of fourteen parts").into());
+    let [supported, key, expires, capability, tools, manifests, declared, assurance] = rest else {
+        return Err(ShapeError("a session of fifteen parts").into());
     };
     let (manifests, declared) = (texts(manifests)?, texts(declared)?);
     if manifests.len() != declared.len() {
@@ -74,6 +75,7 @@ pub(crate) fn opening(bytes: &[u8]) -> Result<Opening, CodingError> {
         supported: texts(supported)?.iter().filter_map(|name| known(name)).collect(),
         key: optional_text(key)?,
         expires: timestamp(expires)?,
+        assurance: text(assurance)?.parse().map_err(|_| ShapeError("how surely it is known who calls"))?,
         capability: match capability {
             Cbor::Null => None,
             shown => Some(Arc::new(Capability::from_cbor(shown)?)),

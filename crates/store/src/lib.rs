@@ -14,4 +14,5 @@ pub mod tokens;
 pub mod tpm;
 
 mod coding;
+mod observations;
 mod restraints;

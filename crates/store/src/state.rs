@@ -10,8 +10,8 @@ use cordon_workflow::{Approval, Event};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::coding;
-use crate::restraints;
 use crate::seal::SealingKey;
+use crate::{observations, restraints};
 
 /// The state of one node in one SQLite file (WAL, `synchronous=FULL`, one writer).
 pub struct State {
@@ -58,6 +58,7 @@ impl State {
             )));
         }
         connection.execute_batch(restraints::SCHEMA).map_err(down)?;
+        connection.execute_batch(observations::SCHEMA).map_err(down)?;
         connection.execute_batch(SCHEMA).map_err(down)?;
         Ok(Self { connection: Mutex::new(connection), key, random })
     }
@@ -351,6 +352,7 @@ mod tests {
                 )
                 .unwrap(),
                 tenant: "default".into(),
+                assurance: cordon_core::Assurance::Credential,
                 capability: None,
                 purpose: Some("CANARY-purpose".into()),
                 project: None,

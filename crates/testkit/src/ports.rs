@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cordon_core::{ActionName, ApprovalId, Digest, Duration, SessionId, Timestamp};
 use cordon_guard::ports::{
-    Clock, Ledger, LedgerDown, PortFuture, Random, Restraints, Shown, Store, StoreDown,
+    Clock, Ledger, LedgerDown, Observations, PortFuture, Random, Restraints, Shown, Store, StoreDown,
 };
 use cordon_guard::{Kill, Session, Standing};
 use cordon_ledger::{Draft, Level, Receipt};
@@ -107,6 +107,7 @@ struct Tables {
     kills: Vec<Kill>,
     /// In order of their changes.
     standings: Vec<Standing>,
+    observations: HashMap<String, Vec<u8>>,
     down: bool,
 }
 
@@ -167,6 +168,17 @@ impl Restraints for MemoryStore {
 
     fn unrecorded(&self) -> Result<Vec<Standing>, StoreDown> {
         Ok(lock(&self.0).standings.iter().filter(|one| !one.recorded).cloned().collect())
+    }
+}
+
+impl Observations for MemoryStore {
+    fn observation(&self, name: &str) -> Result<Option<Vec<u8>>, StoreDown> {
+        Ok(lock(&self.0).observations.get(name).cloned())
+    }
+
+    fn keep_observation(&self, name: &str, observed: &[u8]) -> Result<(), StoreDown> {
+        lock(&self.0).observations.insert(name.to_owned(), observed.to_vec());
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cordon_control::Refusal;
-use cordon_core::{Chain, Principal, PrincipalKind};
+use cordon_core::{Assurance, Chain, Principal, PrincipalKind};
 use cordon_gateway::mcp::{
     Command, Credential, Door, DoorLimits, Endpoint, InvalidOptions, Mode, Server, ServerOptions, Upstream,
     UpstreamOptions, stdio,
@@ -277,6 +277,7 @@ pub(crate) fn local_caller(config: &Config, agent: &str) -> Result<Caller, Strin
         chain: chain.map_err(|error| error.to_string())?,
         tenant: identity.tenant.clone(),
         scopes: BTreeSet::new(),
+        assurance: Assurance::Local,
         capability: None,
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use cordon_control::Refusal;
 use cordon_core::json::{self, Node, quote};
-use cordon_core::{Bound, Caveat, Class, Digest, Limits, SessionId, Timestamp};
+use cordon_core::{Assurance, Bound, Caveat, Class, Digest, Limits, SessionId, Timestamp};
 use cordon_gateway::{Caller, CallerRole};
 use cordon_guard::{Admitted, Grant, Guard, Proof, Token};
 use http_body_util::{BodyExt as _, Limited};
@@ -74,7 +74,9 @@ impl Shown {
         let Admitted { capability, tenant, .. } = admitted;
         let chain =
             chain.ok_or_else(|| refused("the token was passed on to somebody else than this credential"))?;
-        Ok(Caller { role: CallerRole::Agent, chain, tenant, scopes, capability: Some(capability) })
+        // A token counts only with its holder's proof.
+        let (role, assurance) = (CallerRole::Agent, Assurance::Bound);
+        Ok(Caller { role, chain, tenant, scopes, assurance, capability: Some(capability) })
     }
 }
 

@@ -6,17 +6,19 @@ use crate::cbor::Cbor;
 use crate::{Judgement, Obligation, ObligationKind, Reason, RuleRef};
 
 impl Judgement {
-    /// `{0: verdict, 1: [reason], 2: [obligation], 3: bundle}`.
+    /// `{0: verdict, 1: [reason], 2: [obligation], 3: bundle, ? 4: risk}`.
     ///
     /// A reason is `{0: kind, 1: rule, ? 2: role, 3: message, ? 4: remedy}`, a rule
     /// `[id, file, line]`, an obligation `{0: type, 1: {property: value}, 2: [rule]}`.
     pub fn to_cbor(&self) -> Cbor {
-        Cbor::map([
+        let risk = (!self.risk.parts.is_empty()).then(|| (4, self.risk.to_cbor()));
+        let always = [
             (0, self.verdict.as_str().into()),
             (1, Cbor::Array(self.reasons.iter().map(reason).collect())),
             (2, Cbor::Array(self.obligations.iter().map(obligation).collect())),
             (3, Cbor::bytes(*self.bundle.as_bytes())),
-        ])
+        ];
+        Cbor::map(always.into_iter().chain(risk))
     }
 }
 
@@ -76,7 +78,7 @@ fn properties(kind: &ObligationKind) -> Vec<(&'static str, Cbor)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digest, ReasonKind, Role, Verdict};
+    use crate::{Digest, ReasonKind, Risk, RiskPart, Role, SignalKind, Verdict};
 
     fn judgement() -> Judgement {
         let at = RuleRef { rule: "r".into(), file: "permissions/p.cedar".into(), line: 3 };
@@ -94,6 +96,7 @@ mod tests {
                 rules: vec![at],
             }],
             bundle: Digest::of(b"bundle"),
+            risk: Risk::default(),
         }
     }
 
@@ -101,7 +104,7 @@ mod tests {
     fn every_part_of_a_judgement_changes_its_bytes() {
         let base = judgement().to_cbor().encode();
         assert_eq!(judgement().to_cbor().encode(), base);
-        let changes: [fn(&mut Judgement); 9] = [
+        let changes: [fn(&mut Judgement); 10] = [
             |j| j.verdict = Verdict::Deny,
             |j| j.bundle = Digest::of(b"another"),
             |j| j.reasons[0].kind = ReasonKind::Forbidden,
@@ -111,6 +114,11 @@ mod tests {
             |j| j.reasons[0].remedy = None,
             |j| j.obligations[0].kind = ObligationKind::Approve { role: "finance".into(), quorum: 1 },
             |j| j.obligations[0].rules.clear(),
+            |j| {
+                let part =
+                    RiskPart { kind: SignalKind::Tool, value: None, weight: 1, age_ms: 0, source: "".into() };
+                j.risk.parts.push(part);
+            },
         ];
         for (at, change) in changes.into_iter().enumerate() {
             let mut other = judgement();

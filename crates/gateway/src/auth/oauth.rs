@@ -1,6 +1,6 @@
 //! An OAuth 2.1 resource server: access tokens are JWTs (RFC 9068) of one issuer, for this resource.
 
-use cordon_core::{Chain, Principal, Timestamp};
+use cordon_core::{Assurance, Chain, Principal, Timestamp};
 use jsonwebtoken::Algorithm;
 
 use super::claims::{ClaimRule, Claims};
@@ -218,6 +218,11 @@ impl OAuth {
             chain,
             tenant: self.options.tenant.clone(),
             scopes: claims.scopes()?.into_iter().map(Box::from).collect(),
+            // One that is bound to a key was shown by the holder of that key (`is_bound_to`).
+            assurance: match claims.0.get("cnf") {
+                Some(_) => Assurance::Bound,
+                None => Assurance::Credential,
+            },
             capability: None,
         })
     }

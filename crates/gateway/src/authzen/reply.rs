@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use cordon_core::json::quote;
-use cordon_core::{Judgement, Obligation, ObligationKind, Reason, RuleRef, Verdict};
+use cordon_core::{Judgement, Obligation, ObligationKind, Reason, RiskLevel, RiskPart, RuleRef, Verdict};
 use cordon_ledger::Receipt;
 
 /// The answer that carries a judgement; `decision` is true for allow alone.
@@ -20,7 +20,8 @@ pub(crate) fn judged_with(judgement: &Judgement, receipt: Option<&Receipt>, more
     format!(r#"{{"decision":{decision},"context":{{{members}{name}{more}}}}}"#)
 }
 
-/// A judgement as members of an object: `verdict`, `bundle`, `reasons`, `obligations`, `entry`.
+/// A judgement as members of an object: `verdict`, `bundle`, `reasons`, `obligations`, `risk` where
+/// anything is known of it, `entry`.
 pub(crate) fn members(judgement: &Judgement, receipt: Option<&Receipt>) -> String {
     let mut out = format!(
         r#""verdict":{},"bundle":{},"reasons":["#,
@@ -30,6 +31,17 @@ pub(crate) fn members(judgement: &Judgement, receipt: Option<&Receipt>) -> Strin
     list(&mut out, &judgement.reasons, reason);
     out.push_str(r#"],"obligations":"#);
     obligations(&mut out, &judgement.obligations);
+    if !judgement.risk.parts.is_empty() {
+        let (score, level) = (judgement.risk.score(), judgement.risk.level.map(RiskLevel::as_str));
+        let _ = write!(
+            out,
+            r#","risk":{{"score":{},"level":{},"signals":["#,
+            or_null(score),
+            or_null(level.map(quote))
+        );
+        list(&mut out, &judgement.risk.parts, signal);
+        out.push_str("]}");
+    }
     if let Some(receipt) = receipt {
         let _ = write!(out, r#","entry":{}"#, entry(receipt));
     }
@@ -90,6 +102,19 @@ fn reason(out: &mut String, reason: &Reason) {
     out.push('}');
 }
 
+fn signal(out: &mut String, part: &RiskPart) {
+    let RiskPart { kind, value, weight, age_ms, source } = part;
+    let (kind, value, source) = (quote(kind.as_str()), or_null(*value), quote(source));
+    let _ = write!(
+        out,
+        r#"{{"signal":{kind},"value":{value},"weight":{weight},"age_ms":{age_ms},"source":{source}}}"#
+    );
+}
+
+fn or_null(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "null".to_owned(), |value| value.to_string())
+}
+
 fn rule(out: &mut String, rule: &RuleRef) {
     let _ =
         write!(out, r#"{{"rule":{},"file":{},"line":{}}}"#, quote(&rule.rule), quote(&rule.file), rule.line);
@@ -140,7 +165,7 @@ fn properties(kind: &ObligationKind) -> String {
 mod tests {
     use super::*;
     use cordon_core::json::parse;
-    use cordon_core::{Digest, Limits, ReasonKind};
+    use cordon_core::{Digest, Limits, ReasonKind, Risk};
 
     #[test]
     fn an_answer_is_json_whatever_the_rules_say_and_only_allow_is_true() {
@@ -158,6 +183,18 @@ mod tests {
                 rules: Vec::new(),
             }],
             bundle: Digest::of(b""),
+            risk: Risk {
+                least: 0,
+                most: 150,
+                level: Some(RiskLevel::Low),
+                parts: vec![RiskPart {
+                    kind: cordon_core::SignalKind::Tool,
+                    value: None,
+                    weight: 150,
+                    age_ms: 7,
+                    source: "manifest".into(),
+                }],
+            },
         };
         for (verdict, want) in [(Verdict::Allow, true), (Verdict::Ask, false), (Verdict::Deny, false)] {
             let text = judged(&judgement(verdict), None);
@@ -168,6 +205,10 @@ mod tests {
             let obligation = &context.get("obligations").unwrap().items()[0];
             assert_eq!(obligation.select("/properties/fields/0")[0].as_text(), Some("ssn"));
             assert_eq!(obligation.get("id").and_then(|node| node.as_text()), Some("obl-1"));
+            let risk = context.get("risk").unwrap();
+            assert!(risk.get("score").unwrap().is_null(), "what is not known is not 0");
+            assert_eq!(risk.get("level").unwrap().as_text(), Some("low"));
+            assert!(risk.select("/signals/0/value")[0].is_null());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use cordon_core::json::{self, Node, quote};
 use cordon_core::{Duration, Judgement, Limits, SessionId, Verdict};
-use cordon_guard::{Attempt, Guard, GuardError, Operation, Outcome, Release, Session};
+use cordon_guard::{Attempt, Guard, GuardError, Operation, Outcome, Release, Session, Settled};
 use cordon_ledger::{Level, Receipt};
 use hyper::Method;
 
@@ -143,13 +143,20 @@ impl Endpoint {
             let message = format!("no call `{call}` of this session waits for a result");
             return Err(Answer::error(404, "unknown", &message));
         };
-        let (release, record) = pending.settle(seen);
-        let (band, findings) = match &release {
-            Release::Pass => ("pass", String::new()),
+        let Settled { release, record, sign } = pending.settle(seen);
+        let mut findings: Vec<String> = sign
+            .map(|sign| format!(r#"{{"kind":{},"score":{}}}"#, quote(sign.kind.as_str()), sign.score))
+            .into_iter()
+            .collect();
+        let band = match &release {
+            Release::Pass if sign.is_some() => "constrain",
+            Release::Pass => "pass",
             Release::Withhold { why } => {
-                ("block", format!(r#"{{"kind":"result","message":{}}}"#, quote(why)))
+                findings.push(format!(r#"{{"kind":"result","message":{}}}"#, quote(why)));
+                "block"
             }
         };
+        let findings = findings.join(",");
         let entry = record.map_or_else(
             || "null".to_owned(),
             |id| entry(&Receipt { id, level: Level::Accepted, index: None }),

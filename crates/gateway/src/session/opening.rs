@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::json::{self, Kind, Node};
-use cordon_core::{ActionName, Chain, Duration, Limits, Principal, PrincipalKind, Record, Timestamp, Value};
+use cordon_core::{
+    ActionName, Assurance, Chain, Duration, Limits, Principal, PrincipalKind, Record, Timestamp, Value,
+};
 use cordon_guard::Opening;
 use cordon_guard::policy::{Credential, PolicySet, manifest_from_json};
 
@@ -128,6 +130,11 @@ pub(super) fn read(
         declared,
         supported: supported(body)?,
         key: None,
+        // An enforcement point says for whom it asks, and nobody checks that.
+        assurance: match caller.role {
+            CallerRole::Agent => caller.assurance,
+            CallerRole::Operator | CallerRole::Pep => Assurance::Asserted,
+        },
         capability: caller.capability.clone(),
         expires: now.plus(lasts),
     })

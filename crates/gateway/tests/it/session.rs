@@ -89,7 +89,14 @@ fn caller(role: CallerRole, agent: &str) -> Caller {
     let user = |id: &str| Some(Principal::new(PrincipalKind::User, id));
     let chain =
         Chain::new(user("owner"), Some(Principal::new(PrincipalKind::Agent, agent)), user("bob")).unwrap();
-    Caller { role, chain, tenant: "default".into(), scopes: BTreeSet::new(), capability: None }
+    Caller {
+        role,
+        chain,
+        tenant: "default".into(),
+        scopes: BTreeSet::new(),
+        assurance: cordon_core::Assurance::Credential,
+        capability: None,
+    }
 }
 
 fn pep() -> Caller {

@@ -117,6 +117,7 @@ pub(crate) fn caller(owner: &str, agent: &str) -> Caller {
         chain,
         tenant: "default".into(),
         scopes: BTreeSet::new(),
+        assurance: cordon_core::Assurance::Credential,
         capability: None,
     }
 }

@@ -10,5 +10,6 @@ mod matrix;
 mod path;
 mod replay;
 mod results;
+mod risk;
 mod shadow;
 mod support;

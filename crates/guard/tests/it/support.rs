@@ -88,6 +88,7 @@ pub(crate) fn opening(agent: &str, ports: &TestPorts) -> Opening {
         declared: Default::default(),
         supported: BTreeSet::from(["log"]),
         key: None,
+        assurance: cordon_core::Assurance::Credential,
         capability: None,
         expires: ports.clock.now().plus(Duration::from_secs(3_600)),
     }

@@ -1,11 +1,12 @@
 //! Reading test files, strictly.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use cordon_core::{
     ActionName, Ambiguity, Chain, Context, Effect, Integrity, ObligationKind, PostureState, Principal,
-    PrincipalKind, Record, Resource, ResourceKind, Timestamp, UnknownReason, Value, Verdict,
+    PrincipalKind, Record, Resource, ResourceKind, Signal, SignalKind, Timestamp, UnknownReason, Value,
+    Verdict,
 };
 
 use super::Case;
@@ -95,6 +96,9 @@ fn case(reader: &mut Reader<'_>, tree: &Tree) -> Option<Case> {
         calls: 0,
         integrity: None,
         posture: PostureState::Normal,
+        lineage: BTreeSet::new(),
+        markings: BTreeSet::new(),
+        signals: BTreeMap::new(),
         ambiguous: BTreeSet::new(),
         region: None,
         now: Timestamp::parse_rfc3339(NOW).unwrap_or_default(),
@@ -262,6 +266,9 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
         "calls",
         "integrity",
         "posture",
+        "lineage",
+        "markings",
+        "risk",
         "ambiguous",
         "region",
         "now",
@@ -290,6 +297,13 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
     if let Some(posture) = get("posture").and_then(|tree| reader.parsed("posture", tree)) {
         case.posture = posture;
     }
+    case.lineage =
+        get("lineage").map(|tree| reader.texts("lineage", tree)).unwrap_or_default().into_iter().collect();
+    let markings = get("markings").map(|tree| reader.parsed_list("markings", tree));
+    case.markings = markings.unwrap_or_default().into_iter().collect();
+    if let Some(tree) = get("risk") {
+        case.signals = signals(reader, tree)?;
+    }
     if let Some(tree) = get("now") {
         let text = reader.text("now", tree)?;
         match Timestamp::parse_rfc3339(&text) {
@@ -309,6 +323,28 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
         }
     }
     Some(())
+}
+
+/// `{ destination = 900, tool = "unknown" }`.
+fn signals(reader: &mut Reader<'_>, tree: &Tree) -> Option<BTreeMap<SignalKind, Option<u16>>> {
+    let mut signals = BTreeMap::new();
+    for (name, value) in reader.table("risk", tree)? {
+        let Ok(kind) = name.text.parse::<SignalKind>() else {
+            let names = SignalKind::ALL.map(SignalKind::as_str);
+            reader.refuse_help(
+                &name.span.clone(),
+                format!("`{}` is not a risk signal", name.text),
+                format!("expected one of `{}`", names.join("`, `")),
+            );
+            continue;
+        };
+        let known = match &value.value {
+            TreeValue::Text(text) if &**text == "unknown" => None,
+            _ => Some(reader.integer(&name.text, value, 0, i64::from(Signal::MAX))?),
+        };
+        signals.insert(kind, known.and_then(|value| u16::try_from(value).ok()));
+    }
+    Some(signals)
 }
 
 /// Names of arguments that exist and are not known.

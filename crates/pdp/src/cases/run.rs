@@ -1,11 +1,13 @@
 //! Running tests and reporting what differs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use cordon_core::{
-    Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Judgement,
-    ObligationKind, Posture, PostureState, Resource, SessionFacts, SessionId, Timestamp, Verdict,
+    Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Judgement, Marking,
+    ObligationKind, Posture, PostureState, Resource, SessionFacts, SessionId, Signal, SignalKind, Timestamp,
+    Verdict,
 };
 
 use crate::{PolicySet, decide};
@@ -47,6 +49,10 @@ pub(crate) struct Case {
     pub(crate) calls: u64,
     pub(crate) integrity: Option<Integrity>,
     pub(crate) posture: PostureState,
+    pub(crate) lineage: BTreeSet<Box<str>>,
+    pub(crate) markings: BTreeSet<Marking>,
+    /// Risk signals; `None` exists and is not known.
+    pub(crate) signals: BTreeMap<SignalKind, Option<u16>>,
     pub(crate) ambiguous: BTreeSet<Ambiguity>,
     pub(crate) region: Option<Box<str>>,
     pub(crate) now: Timestamp,
@@ -128,6 +134,11 @@ impl Case {
             calls: self.calls,
             integrity: self.integrity.unwrap_or(Integrity::Untrusted),
             posture: Posture::of_state(self.posture),
+            lineage: Arc::new(self.lineage.clone()),
+            markings: Arc::new(self.markings.clone()),
+        };
+        let signal = |(kind, value): (&SignalKind, &Option<u16>)| {
+            (*kind, Signal { value: *value, source: "test".into(), at: self.now })
         };
         Facts {
             session: Some(session),
@@ -136,6 +147,7 @@ impl Case {
             kills: Vec::new(),
             region: self.region.clone(),
             capability: None,
+            signals: self.signals.iter().map(signal).collect(),
         }
     }
 

@@ -275,7 +275,7 @@ fn below_context(expr: &Expr) -> Option<Vec<&str>> {
 
 /// Whether `context.<name>` is a record that Cordon itself fills.
 fn is_own_record(name: &str) -> bool {
-    matches!(name, "session" | "env" | "chain")
+    matches!(name, "session" | "env" | "chain" | "risk")
 }
 
 fn member(name: &str) -> Option<Member> {
@@ -299,6 +299,11 @@ fn own_member(record: &str, name: &str) -> Option<Member> {
         ("session", "integrity") => Member::Integrity,
         ("session", "posture") => Member::Posture,
         ("session", "id") => Member::SessionId,
+        ("session", "lineage") => Member::Lineage,
+        ("session", "markings") => Member::SessionMarkings,
+        ("risk", "score") => Member::RiskScore,
+        ("risk", "level") => Member::RiskLevel,
+        ("risk", signal) => Member::Risk(signal.parse().ok()?),
         ("env", "now") => Member::Now,
         ("env", "region") => Member::Region,
         ("chain", "owner") => Member::Owner,

@@ -8,11 +8,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use cordon_core::{
     Action, Ambiguity, Chain, Context, Decimal, Effect, Facts, Integrity, ObligationKind, Posture,
-    PostureState, Principal, PrincipalKind, Record, Request, Resource, SessionFacts, SessionId, Timestamp,
-    UnknownReason, Value,
+    PostureState, Principal, PrincipalKind, Record, Request, Resource, SessionFacts, SessionId, Signal,
+    SignalKind, Timestamp, UnknownReason, Value,
 };
 
 use crate::{Explanation, PolicySet, PolicySource, RuleOutcome, could_allow, explain};
@@ -119,6 +120,10 @@ impl Writer<'_> {
                         "args.r.s",
                         "session.id",
                         "env.region",
+                        "risk.tool",
+                        "risk.score",
+                        "risk.x",
+                        "session.lineage",
                         "chain.owner.x",
                         "chain.via",
                         "chain.depth.x",
@@ -214,7 +219,14 @@ impl Writer<'_> {
             2 => "context.args.n".to_owned(),
             3 => self
                 .dice
-                .pick(&["context.session.calls", "context.session.integrity", "context.chain.depth"])
+                .pick(&[
+                    "context.session.calls",
+                    "context.session.integrity",
+                    "context.chain.depth",
+                    "context.risk.score",
+                    "context.risk.tool",
+                    "context.risk.destination",
+                ])
                 .to_owned(),
             4 => "principal.level".to_owned(),
             5 => self.path(),
@@ -260,6 +272,7 @@ impl Writer<'_> {
                     "context.chain.on_behalf_of",
                     "context.session.id",
                     "context.session.posture",
+                    "context.risk.level",
                     "context.env.region",
                     "context.model.s",
                 ])
@@ -291,7 +304,15 @@ impl Writer<'_> {
             2 => "context.args.set".to_owned(),
             3 => "resource.markings".to_owned(),
             4 => "principal.markings".to_owned(),
-            5 => self.dice.pick(&["context.ambiguous", "context.chain.via"]).to_owned(),
+            5 => self
+                .dice
+                .pick(&[
+                    "context.ambiguous",
+                    "context.chain.via",
+                    "context.session.lineage",
+                    "context.session.markings",
+                ])
+                .to_owned(),
             6 => format!("[{}, {}]", self.any_shallow(), self.any_shallow()),
             _ => self.path(),
         }
@@ -312,6 +333,7 @@ impl Writer<'_> {
                 "context.model",
                 "context",
                 "context.session",
+                "context.risk",
                 "{n: 1, s: \"a\"}",
                 "context.asserted",
             ])
@@ -572,6 +594,8 @@ fn facts(dice: &mut Dice) -> Facts {
             calls: dice.below(5) as u64,
             integrity: Integrity::ALL[dice.below(7)],
             posture: Posture::of_state(PostureState::ALL[dice.below(3)]),
+            lineage: Arc::new((0..dice.below(3)).map(|_| dice.pick(TEXTS).into()).collect()),
+            markings: Arc::new((0..dice.below(2)).map(|_| "pii".parse().unwrap()).collect()),
         }),
         ambiguous: if dice.one_in(4) { BTreeSet::from([Ambiguity::Unparsed]) } else { BTreeSet::new() },
         supported: ObligationKind::NAMES.iter().copied().filter(|_| !dice.one_in(8)).collect(),
@@ -579,6 +603,13 @@ fn facts(dice: &mut Dice) -> Facts {
         kills: Vec::new(),
         // A token is no rule: it is looked at beside the engines.
         capability: None,
+        signals: (0..dice.below(4))
+            .map(|_| {
+                let value = (!dice.one_in(4)).then(|| [0, 300, 900, 1_000][dice.below(4)]);
+                let at = Timestamp::from_micros(1);
+                (SignalKind::ALL[dice.below(10)], Signal { value, source: "dice".into(), at })
+            })
+            .collect(),
     }
 }
 

@@ -474,6 +474,11 @@ impl Member {
             Self::Args => "args",
             Self::Model => "model",
             Self::Asserted => "asserted",
+            Self::Lineage => "lineage",
+            Self::SessionMarkings => "markings",
+            Self::RiskScore => "score",
+            Self::RiskLevel => "level",
+            Self::Risk(kind) => kind.as_str(),
         }
     }
 }

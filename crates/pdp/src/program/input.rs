@@ -14,12 +14,14 @@ use crate::few::Few;
 use crate::frame::{DEPTH_MAX, LATEST, Unknown};
 use crate::needs::Needs;
 use crate::person::{Person, same};
+use crate::risk::{RiskView, State};
 
 /// A request as a program reads it.
 #[derive(Debug)]
 pub(crate) struct Inputs<'r> {
     request: &'r Request,
     facts: &'r Facts,
+    risk: RiskView,
     now_ms: i64,
     /// The principals to judge; identical ones are judged once.
     judged: Few<Judged<'r>>,
@@ -89,6 +91,7 @@ impl<'r> Inputs<'r> {
     pub(crate) fn new(
         request: &'r Request,
         facts: &'r Facts,
+        risk: RiskView,
         now: Timestamp,
         directory: &'r Directory,
         needs: &Needs,
@@ -107,6 +110,7 @@ impl<'r> Inputs<'r> {
         let mut inputs = Self {
             request,
             facts,
+            risk,
             now_ms: i64::try_from(now.as_micros() / 1_000).ok()?,
             judged: Few::default(),
             ambiguous: Ambiguities::default(),
@@ -133,6 +137,9 @@ impl<'r> Inputs<'r> {
         inputs.ambiguous.unknown_input |= look.unknown;
         if look.unknown {
             inputs.unknown = inputs.unknown(needs);
+        }
+        if needs.context("risk") {
+            inputs.unknown.context.extend(risk.unknown());
         }
         Some(inputs)
     }
@@ -191,6 +198,18 @@ impl<'r> Inputs<'r> {
             Member::Args => Some(Val::Record(&context.args)),
             Member::Model => Some(Val::Record(&context.model)),
             Member::Asserted => Some(Val::Record(&context.asserted)),
+            Member::Lineage => {
+                Some(Val::Set(session.map_or(Items::Values(&[]), |session| Items::Texts(&session.lineage))))
+            }
+            Member::SessionMarkings => Some(Val::Set(
+                session.map_or(Items::Values(&[]), |session| Items::Markings(&session.markings)),
+            )),
+            Member::RiskScore => self.risk.score.map(|score| Val::Long(i64::from(score))),
+            Member::RiskLevel => self.risk.level.map(|level| Val::Text(level.as_str())),
+            Member::Risk(kind) => match self.risk.signal(kind) {
+                State::Known(value) => Some(Val::Long(i64::from(value))),
+                State::Absent | State::Unknown => None,
+            },
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use cordon_core::SignalKind;
+
 /// One node, by its place in the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
@@ -60,6 +62,11 @@ pub(crate) enum Member {
     Args,
     Model,
     Asserted,
+    Lineage,
+    SessionMarkings,
+    RiskScore,
+    RiskLevel,
+    Risk(SignalKind),
 }
 
 /// Methods of one value.

@@ -42,6 +42,7 @@ pub(crate) enum Items<'v> {
     /// The identifiers of principals.
     Principals(&'v [Principal]),
     Ambiguities(Ambiguities),
+    Texts(&'v BTreeSet<Box<str>>),
 }
 
 /// Why it is not sure what the action would do, as a set.
@@ -127,6 +128,7 @@ impl<'v> Items<'v> {
             Self::Markings(items) => items.len(),
             Self::Principals(items) => items.len(),
             Self::Ambiguities(items) => items.texts().count(),
+            Self::Texts(items) => items.len(),
         }
     }
 
@@ -164,6 +166,13 @@ impl<'v> Items<'v> {
             Self::Principals(items) => {
                 for item in items {
                     if check(Some(Val::Text(&item.id)))? {
+                        return Ok(true);
+                    }
+                }
+            }
+            Self::Texts(items) => {
+                for item in items {
+                    if check(Some(Val::Text(item)))? {
                         return Ok(true);
                     }
                 }

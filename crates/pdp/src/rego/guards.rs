@@ -13,6 +13,7 @@ use super::obligation;
 use super::rule::{GuardKind, GuardRule};
 use super::{GuardFile, Material};
 use crate::data::Directory;
+use crate::risk::RiskView;
 
 /// The guards of a source.
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ pub(crate) enum GuardOutcome {
 pub(crate) struct Subject<'s> {
     pub(crate) request: &'s cordon_core::Request,
     pub(crate) facts: &'s Facts,
+    pub(crate) risk: &'s RiskView,
     pub(crate) now: cordon_core::Timestamp,
     pub(crate) directory: &'s Directory,
     pub(crate) arguments: &'s crate::argument::ArgType,
@@ -69,6 +71,7 @@ impl Guards {
         let material = Material {
             request: subject.request,
             facts: subject.facts,
+            risk: subject.risk,
             now: subject.now,
             directory: subject.directory,
             arguments: subject.arguments,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_core::{
-    Action, Facts, PostureState, Principal, Record, Request, Timestamp, UnknownReason, Value as Datum,
+    Action, Facts, Marking, PostureState, Principal, Record, Request, RiskLevel, SignalKind, Timestamp,
+    UnknownReason, Value as Datum,
 };
 use regorus::value::Object as Members;
 use regorus::{Rc, Value};
@@ -11,6 +12,7 @@ use regorus::{Rc, Value};
 use crate::argument::ArgType;
 use crate::data::{Directory, teams};
 use crate::frame::ambiguities;
+use crate::risk::{RiskView, State};
 
 /// Largest decimal, in ten-thousandths, that a Rego number holds exactly.
 const DECIMAL_MAX: u64 = 1_000_000_000_000_000;
@@ -29,9 +31,26 @@ pub(super) const CONTEXT: &[(&str, &[&str])] = &[
     ("task", &[]),
     ("model", &["provider", "name", "version"]),
     ("asserted", &[]),
-    ("session", &["id", "calls", "integrity", "posture"]),
+    ("session", &["id", "calls", "integrity", "posture", "lineage", "markings"]),
     ("env", &["now", "now_ms", "region"]),
     ("ambiguous", &[]),
+    (
+        "risk",
+        &[
+            "score",
+            "level",
+            "identity",
+            "permissions",
+            "prompt_context",
+            "tool",
+            "destination",
+            "history",
+            "data_classification",
+            "threat_intelligence",
+            "approvals",
+            "confidence",
+        ],
+    ),
 ];
 
 /// Names of attributes that are always defined, by the part of the input that has them.
@@ -52,6 +71,7 @@ pub(super) struct Declared {
 pub(super) struct Material<'m> {
     pub(super) request: &'m Request,
     pub(super) facts: &'m Facts,
+    pub(super) risk: &'m RiskView,
     pub(super) now: Timestamp,
     pub(super) directory: &'m Directory,
     pub(super) arguments: &'m ArgType,
@@ -175,7 +195,11 @@ impl Material<'_> {
         }
         let session = facts.session.as_ref();
         let posture = session.map_or(PostureState::Normal, |session| session.posture.state());
+        let lineage = session.into_iter().flat_map(|session| session.lineage.iter().map(|from| &**from));
+        let read = session.into_iter().flat_map(|session| session.markings.iter().map(Marking::as_str));
         let session = Members::from_iter([
+            (Value::from("lineage"), texts(lineage)),
+            (Value::from("markings"), texts(read)),
             text("id", session.map(|session| session.id.to_string()).as_deref()),
             text("posture", Some(posture.as_str())),
             (Value::from("calls"), Value::from(session.map_or(0, |session| session.calls))),
@@ -197,7 +221,29 @@ impl Material<'_> {
             (Value::from("session"), session.into_value()),
             (Value::from("env"), env.into_value()),
             (Value::from("ambiguous"), texts(ambiguous.iter().map(|one| one.as_str()))),
+            (Value::from("risk"), self.risk(maker).into_value()),
         ])
+    }
+
+    /// The risk; what is not known of it is null and noted.
+    fn risk(&self, maker: &mut Maker) -> Members {
+        maker.unknown.extend(self.risk.unknown().map(|mut path| {
+            path.insert(0, "context".into());
+            path
+        }));
+        let number =
+            |number: Option<u16>| number.map_or(Value::Null, |number| Value::from(u64::from(number)));
+        let signal = |kind: SignalKind| match self.risk.signal(kind) {
+            State::Known(value) => Some(value),
+            State::Absent | State::Unknown => None,
+        };
+        let signals =
+            SignalKind::ALL.into_iter().map(|kind| (Value::from(kind.as_str()), number(signal(kind))));
+        let own = [
+            (Value::from("score"), number(self.risk.score)),
+            text("level", self.risk.level.map(RiskLevel::as_str)),
+        ];
+        own.into_iter().chain(signals).collect()
     }
 }
 
@@ -316,6 +362,7 @@ fn texts<'t>(items: impl Iterator<Item = &'t str>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::risk::RiskModel;
     use cordon_core::{Chain, Context, Decimal, Effect, PrincipalKind, Resource};
 
     /// The specification, whose example is what this module makes.
@@ -365,6 +412,7 @@ mod tests {
         let material = Material {
             request,
             facts: &facts,
+            risk: &RiskView::of(&RiskModel::default().assess(&facts, Timestamp::default())),
             now: Timestamp::from_micros(1_795_264_200_000_000),
             directory: &Directory::default(),
             arguments: &ArgType::of_input(Some(schema)),

@@ -230,7 +230,8 @@ fn whatever_is_not_understood_refuses_the_source() {
     check(&[("exports/e.toml", "")], "exports/e.toml: error: export grants are not supported");
     check(&[("data/x.json", "{}")], "data/x.json: error: data files other than");
     check(&[("risk.toml", "# later\n")], "");
-    check(&[("risk.toml", "weights = 1")], "risk.toml:1:1: error: unknown field `weights`");
+    check(&[("risk.toml", "wieghts = 1")], "risk.toml:1:1: error: unknown field `wieghts`");
+    check(&[("data/threats.json", "{}")], "data/threats.json:1:1: error: `as_of` is missing");
     check(&[("README.md", "")], "README.md: error: the file does not belong");
     check(&[("data/entities.json", "[{]")], "data/entities.json:1:3: error: expected a name in quotes");
     check(&[("tests/t.toml", "[[test]]\nname = 3")], "tests/t.toml:");

@@ -1,6 +1,7 @@
 //! Kill switches and the session's posture: denied whatever the policies say, and the neighbour is not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cordon_core::{
     Action, Chain, Context, Effect, Facts, Integrity, KillOrigin, KillSwitch, Posture, PostureState,
@@ -29,8 +30,14 @@ fn killed(target: &str) -> Facts {
 }
 
 fn in_posture(posture: Posture) -> Facts {
-    let session =
-        SessionFacts { id: SessionId::from_bytes([1; 16]), calls: 0, integrity: Integrity::User, posture };
+    let session = SessionFacts {
+        id: SessionId::from_bytes([1; 16]),
+        calls: 0,
+        integrity: Integrity::User,
+        posture,
+        lineage: Arc::default(),
+        markings: Arc::default(),
+    };
     Facts { session: Some(session), supported: BTreeSet::from(["revoke", "isolate"]), ..Facts::default() }
 }
 
