@@ -189,8 +189,9 @@ impl Recorded {
     }
 }
 
-/// A request and facts as they would be under other policies: an action's classes and effect, and
-/// whether anything is known of it, are what those policies say. Messages of the protocol itself
+/// A request and facts as they would be under other policies: an action's classes and effect, whether
+/// anything is known of it, and what is signed about the resource, are what those policies say. What
+/// the policies in force had signed about the resource stays with it. Messages of the protocol itself
 /// (`mcp/…`) are what their door says, whatever the policies.
 pub fn under<'r>(
     policies: &PolicySet,
@@ -198,16 +199,22 @@ pub fn under<'r>(
     facts: &'r Facts,
 ) -> (Cow<'r, Request>, Cow<'r, Facts>) {
     let name = request.action.name();
-    let action = policies.action(name);
-    if name.server() == "mcp" || action == request.action {
+    let action = match name.server() {
+        "mcp" => request.action.clone(),
+        _ => policies.action(name),
+    };
+    let resource = policies.complete(request.resource.clone());
+    if action == request.action && resource == request.resource {
         return (Cow::Borrowed(request), Cow::Borrowed(facts));
     }
     let mut facts = facts.clone();
-    match action.is_declared() {
-        true => facts.ambiguous.remove(&Ambiguity::NoManifest),
-        false => facts.ambiguous.insert(Ambiguity::NoManifest),
-    };
-    (Cow::Owned(Request { action, ..request.clone() }), Cow::Owned(facts))
+    if action != request.action {
+        match action.is_declared() {
+            true => facts.ambiguous.remove(&Ambiguity::NoManifest),
+            false => facts.ambiguous.insert(Ambiguity::NoManifest),
+        };
+    }
+    (Cow::Owned(Request { action, resource, ..request.clone() }), Cow::Owned(facts))
 }
 
 /// The sealed value from which a decision can be judged again (`spec/request.md`).

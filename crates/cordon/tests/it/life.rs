@@ -258,3 +258,36 @@ fn a_recorded_decision_is_explained_down_to_the_part_that_failed_and_its_value()
     assert_eq!((&other["verdict"], exit), (&json!("allow"), Some(0)), "{other}");
     assert!(world.fails(&["policy", "explain", "0"], 2).contains("no decision"));
 }
+
+#[test]
+fn what_another_policy_signs_about_a_resource_counts_in_a_backtest() {
+    let world = World::new();
+    fs::remove_file(world.path("policy/tests/approvals.toml")).unwrap();
+    let permit = "permit (principal, action, resource);\n";
+    fs::write(world.path("policy/permissions/agents.cedar"), permit).unwrap();
+    fs::write(world.path("policy/obligations/approvals.cedar"), "").unwrap();
+    world.build();
+    for id in ["people", "prices"] {
+        let request = json!({
+            "subject": {"type": "agent", "id": "a"}, "action": {"name": "db/read"},
+            "resource": {"type": "Table", "id": id}, "context": {"owner": {"id": "ann"}},
+        });
+        fs::write(world.path("request.json"), request.to_string()).unwrap();
+        world.done(&["decide", "request.json"]);
+    }
+    copy(&world.path("policy"), &world.path("next"));
+    fs::remove_file(world.path("next/cordon-bundle.json")).unwrap();
+    let forbid =
+        "@id(\"pii\") forbid (principal, action, resource) when { resource.markings.contains(\"pii\") };\n";
+    world.append("next/permissions/agents.cedar", &forbid.replace("resource)", "resource is Table)"));
+    fs::create_dir_all(world.path("next/data")).unwrap();
+    let marked = json!([{"type": "Table", "id": "people", "markings": ["pii"]}]);
+    fs::write(world.path("next/data/resources.json"), marked.to_string()).unwrap();
+    let (found, exit) = report(&world, &["policy", "backtest", "--policy", "next"]);
+    assert_eq!((&found["changes"]["changed"], exit), (&json!(1), Some(1)), "{found}");
+    let group = &found["changes"]["groups"][0];
+    assert_eq!(
+        (&group["to"]["rule"], &group["example"]["request"]["resource"]["id"]),
+        (&json!("pii"), &json!("people"))
+    );
+}
