@@ -370,6 +370,8 @@ mod tests {
             "context.args has q && context.args.q like \"select *\"",
             "context.session.posture == \"watched\"",
             "resource is Table",
+            "context.risk.level == \"high\"",
+            "context.risk has destination && context.risk.destination >= 900",
             "context.args has cc && context.args.cc.contains(\"x\")",
         ] {
             let gappy = OBLIGED.replace("contains(\"pii\")", &format!("contains(\"pii\") && !({gap})"));

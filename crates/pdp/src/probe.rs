@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cordon_core::{
     Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Marking, ObligationKind,
     Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind, SessionFacts, SessionId,
-    Timestamp, Value,
+    Signal, SignalKind, Timestamp, Value,
 };
 
 use crate::outline::{Literal, RuleOutline};
@@ -165,6 +165,9 @@ fn choose<T>(items: &[T], draw: u64) -> Option<&T> {
     items.get(draw.checked_rem(items.len())?)
 }
 
+/// When requests that are made are judged: 2026-01-01T12:00:00Z.
+const NOW: Timestamp = Timestamp::from_micros(1_767_268_800_000_000);
+
 /// One request in the making.
 #[derive(Debug)]
 pub(crate) struct Probe {
@@ -265,6 +268,22 @@ impl Probe {
                     user.id = id.clone();
                 }
             }
+            (["context", "risk", "level"], Value::Text(level)) => {
+                // As much of everything as makes that level under the weights that hold by default.
+                let value = match &**level {
+                    "low" => 0,
+                    "medium" => 220,
+                    "high" => 300,
+                    _ => Signal::MAX,
+                };
+                let signals = SignalKind::ALL.map(|kind| (kind, Signal::known(value, "made", NOW)));
+                self.facts.signals.extend(signals);
+            }
+            (["context", "risk", name], Value::Long(number)) => {
+                if let (Ok(kind), Ok(value)) = (name.parse::<SignalKind>(), u16::try_from(*number)) {
+                    self.facts.signals.insert(kind, Signal::known(value, "made", NOW));
+                }
+            }
             (["context", "session", "posture"], Value::Text(state)) => {
                 if let (Some(session), Ok(state)) = (&mut self.facts.session, state.parse()) {
                     session.posture = Posture::of_state(state);
@@ -298,8 +317,7 @@ impl Probe {
         resource.markings = self.markings;
         let chain = Chain::new(Some(self.owner), Some(self.agent), self.user).ok()?;
         let request = Request { chain, action: self.action, resource, context: self.context };
-        // 2026-01-01T12:00:00Z
-        Some((request, self.facts, Timestamp::from_micros(1_767_268_800_000_000)))
+        Some((request, self.facts, NOW))
     }
 }
 
