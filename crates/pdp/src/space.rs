@@ -10,7 +10,7 @@ use cedar_policy::pst::{
     BinaryOp, Clause, EntityOrSlot, EntityUID, Expr, Literal, PatternElem, PrincipalConstraint,
     ResourceConstraint, UnaryOp, Var,
 };
-use cordon_core::{Action, Decimal, Facts, Request, Timestamp, Value};
+use cordon_core::{Action, Decimal, Facts, Request, RiskLevel, Timestamp, Value};
 
 use crate::cedar_text::NAMESPACE;
 use crate::mention::chain;
@@ -72,7 +72,16 @@ impl Space {
         space.principals(&asks, &near_asks);
         space.resources(&asks, &near_asks);
         for (path, values) in &asks.paths {
-            let values = if values.is_empty() { asks.anything() } else { values.clone() };
+            let parts: Vec<&str> = path.iter().map(|part| &**part).collect();
+            let values = match parts.as_slice() {
+                // The score follows from the signals.
+                ["context", "risk", "score"] => continue,
+                ["context", "risk", "level"] => {
+                    RiskLevel::ALL.iter().map(|level| Value::text(level.as_str())).collect()
+                }
+                _ if values.is_empty() => asks.anything(),
+                _ => values.clone(),
+            };
             let values = values.into_iter().take(VALUES_MAX).map(Choice::Value);
             let near = near_asks.paths.contains_key(path);
             space.slots.push(Slot {

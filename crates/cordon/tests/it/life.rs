@@ -216,7 +216,7 @@ fn reload_takes_a_good_bundle_and_names_what_is_wrong_with_a_bad_one() {
 #[test]
 fn a_recorded_decision_is_explained_down_to_the_part_that_failed_and_its_value() {
     let world = World::new();
-    fs::remove_file(world.path("policy/tests/approvals.toml")).unwrap();
+    fs::remove_dir_all(world.path("policy/tests")).unwrap();
     let permit = "@id(\"few\") permit (principal, action == Action::\"shop/buy\", resource)\n\
                   when { context.args has n && context.args.n < 5 };\n";
     fs::write(world.path("policy/permissions/agents.cedar"), permit).unwrap();
@@ -262,7 +262,7 @@ fn a_recorded_decision_is_explained_down_to_the_part_that_failed_and_its_value()
 #[test]
 fn what_another_policy_signs_about_a_resource_counts_in_a_backtest() {
     let world = World::new();
-    fs::remove_file(world.path("policy/tests/approvals.toml")).unwrap();
+    fs::remove_dir_all(world.path("policy/tests")).unwrap();
     let permit = "permit (principal, action, resource);\n";
     fs::write(world.path("policy/permissions/agents.cedar"), permit).unwrap();
     fs::write(world.path("policy/obligations/approvals.cedar"), "").unwrap();
