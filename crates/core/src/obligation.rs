@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{RuleRef, Verdict};
+use crate::{RowPredicate, RuleRef, Verdict};
 
 /// One obligation and the rules that asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,10 @@ pub enum ObligationKind {
     },
     /// Only rows that satisfy every one of these conditions are returned.
     RowFilter {
-        /// Conditions, all of which hold.
+        /// Conditions in words of the enforcement point's own, all of which hold.
         conditions: BTreeSet<Box<str>>,
+        /// Conditions on columns, all of which hold.
+        rows: BTreeSet<RowPredicate>,
     },
     /// At most this many rows are returned.
     MaxRows {
@@ -204,8 +206,8 @@ impl ObligationKind {
             }
             (Self::Redact { fields: a }, Self::Redact { fields: b }) => Self::Redact { fields: union(a, b) },
             (Self::Mask { fields: a }, Self::Mask { fields: b }) => Self::Mask { fields: union(a, b) },
-            (Self::RowFilter { conditions: a }, Self::RowFilter { conditions: b }) => {
-                Self::RowFilter { conditions: union(a, b) }
+            (Self::RowFilter { conditions: a, rows: v }, Self::RowFilter { conditions: b, rows: w }) => {
+                Self::RowFilter { conditions: union(a, b), rows: v.union(w).cloned().collect() }
             }
             (Self::MaxRows { limit: a }, Self::MaxRows { limit: b }) => Self::MaxRows { limit: *a.min(b) },
             (Self::MaxBytes { limit: a }, Self::MaxBytes { limit: b }) => Self::MaxBytes { limit: *a.min(b) },

@@ -17,6 +17,7 @@ use crate::purposes::{self, Purposes};
 use crate::rego::{self, Guards};
 use crate::resources::{self, Resources};
 use crate::risk::{self, RiskModel};
+use crate::rows;
 use crate::rule::{Body, Folder, PolicyFile, Rule};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::source::FileKind;
@@ -36,6 +37,7 @@ pub(crate) struct Checked {
     pub(crate) asserted: Asserted,
     pub(crate) principals: Principals,
     pub(crate) purposes: Purposes,
+    pub(crate) rows: rows::Declared,
     pub(crate) steps_max: u64,
     pub(crate) resources: Resources,
     pub(crate) declarers: Declarers,
@@ -97,6 +99,7 @@ pub(crate) struct Reading<'s> {
     asserted: Asserted,
     principals: Principals,
     purposes: Purposes,
+    rows: rows::Declared,
     steps_max: Option<u64>,
     resources: Resources,
     declarers: Declarers,
@@ -126,6 +129,7 @@ impl<'s> Reading<'s> {
             FileKind::Purposes => self.purposes = purposes::read(path, text)?,
             FileKind::Resources => self.resources = resources::read(path, text)?,
             FileKind::Declarers => self.declarers = declarers::read(path, text)?,
+            FileKind::Rows => self.rows = rows::read(path, text)?,
             FileKind::Limits => self.steps_max = Some(bound::limits(path, text)?),
             FileKind::Risk => {
                 let (model, warnings) = risk::read(path, text)?;
@@ -167,6 +171,7 @@ impl<'s> Reading<'s> {
             asserted: self.asserted,
             principals: self.principals,
             purposes: self.purposes,
+            rows: self.rows,
             steps_max: self.steps_max.unwrap_or(bound::STEPS_MAX),
             resources: self.resources,
             declarers: self.declarers,
@@ -226,6 +231,7 @@ impl<'s> Reading<'s> {
                 findings.push(Diagnostic::error(path, message).help("remove it from schema/*.cedarschema"));
             }
         }
+        findings.extend(rows::check(&self.rows, &self.vocabulary));
         self.findings.append(&mut findings);
     }
 

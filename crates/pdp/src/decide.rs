@@ -17,6 +17,7 @@ use crate::principals::Demand;
 use crate::rego::{GuardOutcome, Subject};
 use crate::restraint::restrained;
 use crate::risk::RiskView;
+use crate::rows::Filter;
 use crate::rule::{Body, Rule};
 
 /// Judges one request. Same arguments, same judgement, on any machine, in any year.
@@ -50,7 +51,10 @@ pub(crate) fn assess<'r>(
     now: Timestamp,
 ) -> Result<Assessment<'r>, String> {
     asked(policies, request, facts, now, |asked| {
-        let (inner, outcomes) = (asked.inner, asked.outcomes()?);
+        let (inner, mut outcomes) = (asked.inner, asked.outcomes()?);
+        if let Some(table) = inner.rows.of(request) {
+            table.ask(&asked, &mut outcomes);
+        }
         let subject = || Subject {
             request,
             facts,
@@ -105,7 +109,7 @@ impl<'r> Assessment<'r> {
         if let Some(capability) = &facts.capability {
             reasons.extend(capability.unmet(request, facts, now).map(|unmet| uncovered(&unmet)));
         }
-        let mut due = Vec::new();
+        let mut weighed = Weighed { reasons, due: Vec::new(), filter: Filter::default() };
         let mut lacking = None;
         for (number, (person, outcomes)) in self.principals().enumerate() {
             let role = person.role();
@@ -120,38 +124,69 @@ impl<'r> Assessment<'r> {
                         continue;
                     }
                 }
-                match (&rule.body, outcome) {
-                    (_, Outcome::NotSatisfied) => {}
-                    (Body::Permission, Outcome::Satisfied) => {
-                        reasons.push(reason(rule, ReasonKind::Permitted, role));
-                    }
-                    // A permission that cannot be judged permits nothing.
-                    (Body::Permission, _) => {}
-                    (Body::Prohibition, Outcome::Satisfied) => {
-                        reasons.push(reason(rule, ReasonKind::Forbidden, role));
-                    }
-                    (Body::Obligation(kind), Outcome::Satisfied) => {
-                        due.push(Obligation { kind: kind.clone(), rules: vec![rule.at.clone()] });
-                        if kind.verdict() == Verdict::Ask {
-                            reasons.push(reason(rule, ReasonKind::ApprovalDue, role));
-                        }
-                    }
-                    (_, Outcome::Error(problem)) => reasons.push(in_doubt(rule, role, problem, None)),
-                    (_, Outcome::Unknown(path)) => {
-                        let problem = format!("it mentions {path}, which is not known");
-                        reasons.push(in_doubt(rule, role, &problem, Some(path)));
-                    }
+                weighed.add(rule, outcome, role);
+            }
+            let rows = weighed.filter.turn();
+            if permitted || !demand.counts(person.roles()) {
+                continue;
+            }
+            match rows {
+                Some(rows) => weighed.filter.narrow(rows),
+                None => {
+                    let lacking = lacking.get_or_insert_with(|| Lacking::new(inner, request));
+                    weighed.reasons.push(lacking.reason(person, outcomes));
                 }
             }
-            if !permitted && demand.counts(person.roles()) {
-                let lacking = lacking.get_or_insert_with(|| Lacking::new(inner, request));
-                reasons.push(lacking.reason(person, outcomes));
-            }
+        }
+        let Weighed { mut reasons, mut due, filter } = weighed;
+        match filter.obligation() {
+            None => {}
+            Some(Ok(obligation)) => due.push(obligation),
+            Some(Err(reason)) => reasons.push(reason),
         }
         policies.inner().guards.contribute(&self.guards, &mut reasons, &mut due);
         let obligations = join_obligations(due);
         reasons.extend(obligations.iter().filter_map(|obligation| unenforceable(obligation, facts)));
         finish(policies, reasons, obligations)
+    }
+}
+
+/// What the outcomes of rules mean.
+struct Weighed {
+    reasons: Vec<Reason>,
+    due: Vec<Obligation>,
+    filter: Filter,
+}
+
+impl Weighed {
+    fn add(&mut self, rule: &Rule, outcome: &Outcome, role: Option<Role>) {
+        let mut say = |reason: Reason| self.reasons.push(reason);
+        match (&rule.body, outcome) {
+            (_, Outcome::NotSatisfied) => {}
+            (Body::Permission, Outcome::Satisfied) => say(reason(rule, ReasonKind::Permitted, role)),
+            (Body::Permission, Outcome::Rows(rows)) => {
+                self.filter.permit(rows, &rule.at);
+                say(reason(rule, ReasonKind::Permitted, role));
+            }
+            (Body::Prohibition, Outcome::Rows(rows)) => self.filter.forbid(rows, &rule.at),
+            (Body::Obligation(_), Outcome::Rows(_)) => {
+                say(in_doubt(rule, role, "it depends on the row", None));
+            }
+            // A permission that cannot be judged permits nothing.
+            (Body::Permission, _) => {}
+            (Body::Prohibition, Outcome::Satisfied) => say(reason(rule, ReasonKind::Forbidden, role)),
+            (Body::Obligation(kind), Outcome::Satisfied) => {
+                self.due.push(Obligation { kind: kind.clone(), rules: vec![rule.at.clone()] });
+                if kind.verdict() == Verdict::Ask {
+                    say(reason(rule, ReasonKind::ApprovalDue, role));
+                }
+            }
+            (_, Outcome::Error(problem)) => say(in_doubt(rule, role, problem, None)),
+            (_, Outcome::Unknown(path)) => {
+                let problem = format!("it mentions {path}, which is not known");
+                say(in_doubt(rule, role, &problem, Some(path)));
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use cordon_core::{Facts, Request, Timestamp};
+use cordon_core::{Facts, Request, RowPredicate, Timestamp};
 use smallvec::SmallVec;
 
 use crate::few::Few;
@@ -24,6 +24,8 @@ pub(crate) enum Outcome {
     Error(String),
     /// It mentions a value that is not known.
     Unknown(String),
+    /// A permission permits these rows; a restriction forbids them.
+    Rows(Box<RowPredicate>),
 }
 
 /// What came of the rules about one action, by their place in the list.
@@ -85,6 +87,13 @@ impl Outcomes {
     /// Every outcome that is not [`Outcome::NotSatisfied`], in order of place.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Outcome)> {
         self.0.iter().map(|(place, outcome)| (*place, outcome))
+    }
+
+    /// Replaces what came of the rule at a place.
+    pub(crate) fn set(&mut self, place: usize, outcome: Outcome) {
+        self.0.retain(|(other, _)| *other != place);
+        self.add(place, outcome);
+        self.0.sort_by_key(|(place, _)| *place);
     }
 
     fn add(&mut self, place: usize, outcome: Outcome) {
@@ -161,11 +170,14 @@ impl<'a, 'r: 'a> Asked<'a, 'r> {
     fn inputs(&self) -> Option<Inputs<'a>> {
         match self.engine {
             Engine::Stock => None,
-            Engine::Compiled => {
-                let Inner { directory, needs, .. } = self.inner;
-                Inputs::new(self.request, self.facts, self.risk, self.now, directory, needs, &self.people)
-            }
+            Engine::Compiled => self.inputs_of_program(),
         }
+    }
+
+    /// The request as the program reads it; `None` if only stock Cedar is given it.
+    pub(crate) fn inputs_of_program(&self) -> Option<Inputs<'a>> {
+        let Inner { directory, needs, .. } = self.inner;
+        Inputs::new(self.request, self.facts, self.risk, self.now, directory, needs, &self.people)
     }
 
     fn buckets(&self) -> impl Iterator<Item = &'a Bucket> + use<'a, 'r> {
@@ -285,7 +297,7 @@ impl<'a, 'r: 'a> Asked<'a, 'r> {
             met.answer = match outcome {
                 Outcome::Satisfied => Some(true),
                 Outcome::NotSatisfied => Some(false),
-                Outcome::Error(_) | Outcome::Unknown(_) => None,
+                Outcome::Error(_) | Outcome::Unknown(_) | Outcome::Rows(_) => None,
             };
         }
         settled(outcomes, met.place, outcome)

@@ -67,6 +67,8 @@ pub enum RuleOutcome {
     Error(Box<str>),
     /// It mentions a value that is not known.
     Unknown(Box<str>),
+    /// It holds, or cannot be judged, for the rows that satisfy this (`spec/obligations.md`, Rows).
+    Rows(Box<str>),
 }
 
 /// Judges a request and says what every rule about the action said.
@@ -121,6 +123,7 @@ fn rule_explanation(rule: &Rule, outcome: Option<&Outcome>) -> RuleExplanation {
             Some(Outcome::Satisfied) => RuleOutcome::Satisfied,
             Some(Outcome::Error(problem)) => RuleOutcome::Error(problem.as_str().into()),
             Some(Outcome::Unknown(path)) => RuleOutcome::Unknown(path.as_str().into()),
+            Some(Outcome::Rows(rows)) => RuleOutcome::Rows(rows.to_json().into()),
         },
     }
 }

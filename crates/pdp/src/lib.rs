@@ -40,6 +40,7 @@ mod rego;
 mod resources;
 mod restraint;
 mod risk;
+mod rows;
 mod rule;
 mod schema;
 mod source;

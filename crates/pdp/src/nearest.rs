@@ -78,6 +78,7 @@ fn apart(
             Some(Outcome::Error(_)) if part.clause.is_some() && failed_clause == part.clause => None,
             Some(Outcome::Error(problem)) => Some(RuleOutcome::Error(problem.as_str().into())),
             Some(Outcome::Unknown(path)) => Some(RuleOutcome::Unknown(path.as_str().into())),
+            Some(Outcome::Rows(rows)) => Some(RuleOutcome::Rows(rows.to_json().into())),
         };
         if outcome != Some(RuleOutcome::Satisfied) {
             failed_clause = part.clause;

@@ -64,9 +64,10 @@ fn build(name: &str, given: &Properties<'_>) -> Result<ObligationKind, String> {
         },
         "redact" => ObligationKind::Redact { fields: given.list("fields")? },
         "mask" => ObligationKind::Mask { fields: given.list("fields")? },
-        "row_filter" => {
-            ObligationKind::RowFilter { conditions: BTreeSet::from([given.need("condition")?.into()]) }
-        }
+        "row_filter" => ObligationKind::RowFilter {
+            conditions: BTreeSet::from([given.need("condition")?.into()]),
+            rows: BTreeSet::new(),
+        },
         "max_rows" => ObligationKind::MaxRows { limit: given.number("limit", None, 0, u64::MAX)? },
         "max_bytes" => ObligationKind::MaxBytes { limit: given.number("limit", None, 0, u64::MAX)? },
         "rate" => ObligationKind::Rate {

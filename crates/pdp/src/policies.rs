@@ -27,6 +27,7 @@ use crate::purposes::Purposes;
 use crate::rego::{GuardFile, Guards};
 use crate::resources::Resources;
 use crate::risk::RiskModel;
+use crate::rows::{self, Rows};
 use crate::rule::{Body, Rule, Tree};
 use crate::schema::{Vocabulary, is_reserved_group};
 use crate::threats::Threats;
@@ -67,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) declarers: Declarers,
     pub(crate) risk: RiskModel,
     threats: Option<Threats>,
+    pub(crate) rows: Rows,
     /// Agents by the names of the workloads that they run as.
     workloads: BTreeMap<SpiffeId, Box<str>>,
     cases: Vec<Case>,
@@ -109,8 +111,10 @@ impl PolicySet {
         let mut checked = compile::check(source)?;
         let warnings = std::mem::take(&mut checked.warnings);
         match Inner::new(source.digest(), checked) {
-            Ok(inner) if inner.bound.finding().is_some() => Err(inner.bound.finding().into_iter().collect()),
-            Ok(inner) => Ok(Compiled { policies: Self::of(inner), warnings }),
+            Ok(inner) => match inner.findings(source) {
+                findings if !findings.is_empty() => Err(findings),
+                _ => Ok(Compiled { policies: Self::of(inner), warnings }),
+            },
             Err(message) => Err(vec![Diagnostic::error("", message)]),
         }
     }
@@ -126,6 +130,7 @@ impl PolicySet {
             asserted: BTreeSet::new(),
             principals: Principals::default(),
             purposes: Purposes::default(),
+            rows: rows::Declared::new(),
             steps_max: bound::STEPS_MAX,
             resources: Resources::default(),
             declarers: Declarers::default(),
@@ -337,6 +342,7 @@ impl Default for PolicySet {
 impl Inner {
     fn new(digest: Digest, mut checked: Checked) -> Result<Self, String> {
         let mut rules = std::mem::take(&mut checked.rules);
+        let (rows, vocabulary) = (std::mem::take(&mut checked.rows), checked.vocabulary.clone());
         rules.push(never()?);
         let mut inner = Self::without_rules(digest, checked);
         inner.program = Program::new(&rules);
@@ -358,7 +364,22 @@ impl Inner {
             inner.routes.insert(name.as_str().into(), route);
         }
         inner.bound = inner.reckon(inner.bound.steps_max);
+        inner.rows = Rows::new(&inner, &rows, &vocabulary);
         Ok(inner)
+    }
+
+    /// What refuses a source whose rules are understood.
+    fn findings(&self, source: &PolicySource) -> Vec<Diagnostic> {
+        let of_rows = self.rows.findings(self).into_iter();
+        let of_rows = of_rows.map(|(at, message)| source.finding_at(&at.file, at.line, message));
+        self.bound.finding().into_iter().chain(of_rows).collect()
+    }
+
+    /// Places of the rules about an action that the source declares.
+    pub(crate) fn places_about(&self, action: &str) -> BTreeSet<usize> {
+        let Some(route) = self.routes.get(action) else { return BTreeSet::new() };
+        let buckets = self.index.permissions(route).chain(self.index.restrictions(route));
+        buckets.flat_map(|bucket| &bucket.rules).copied().collect()
     }
 
     fn action(&self, name: &ActionName) -> Action {
@@ -446,6 +467,7 @@ impl Inner {
             declarers: checked.declarers,
             risk: checked.risk,
             threats: checked.threats,
+            rows: Rows::default(),
             cases: checked.cases,
         }
     }

@@ -10,6 +10,7 @@ use crate::Diagnostic;
 use crate::argument::ArgType;
 use crate::cedar_text::NAMESPACE;
 use crate::diagnostic::Severity;
+use crate::program::{Column, Columns};
 use crate::rule::engine_finding;
 
 /// The contract: entity types, context, classes and effects.
@@ -122,6 +123,30 @@ impl Vocabulary {
             declared.keys().map(|name| name.as_str().into()).collect()
         };
         self.entity_types.iter().map(|(name, kind)| (name.as_str().into(), names(kind))).collect()
+    }
+
+    /// The attributes of a type of rows that differ from row to row; `None` if it is not declared.
+    pub(crate) fn columns(&self, kind: &str) -> Option<Columns> {
+        let declared = self.entity_types.get(kind)?;
+        let declared = object(declared.get("shape").and_then(|shape| shape.get("attributes")));
+        let own = declared.iter().filter(|(name, _)| !matches!(name.as_str(), "id" | "tenant" | "markings"));
+        Some(own.map(|(name, kind)| (name.as_str().into(), self.column(kind))).collect())
+    }
+
+    fn column(&self, kind: &Json) -> Column {
+        let word = |name: &str| kind.get(name).and_then(Json::as_str);
+        let name = match word("type") {
+            Some("EntityOrCommon" | "Entity" | "Extension") => word("name").unwrap_or_default(),
+            other => other.unwrap_or_default(),
+        };
+        match name.rsplit("::").next().unwrap_or_default() {
+            "String" => Column::Text,
+            "Long" => Column::Long,
+            "Bool" | "Boolean" => Column::Bool,
+            "decimal" => Column::Decimal,
+            entity if self.has_type(entity) => Column::Entity(entity.into()),
+            _ => Column::Other,
+        }
     }
 
     /// The members that `context.asserted` is declared to have.

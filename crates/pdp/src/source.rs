@@ -27,6 +27,7 @@ pub(crate) enum FileKind {
     Resources,
     Declarers,
     Threats,
+    Rows,
     Risk,
     Limits,
     Tests,
@@ -43,10 +44,19 @@ pub const FILE_BYTES_MAX: usize = 8 << 20;
 pub const SOURCE_BYTES_MAX: usize = 64 << 20;
 
 const LAYOUT: &str = "a policy source holds permissions/*.cedar, obligations/*.cedar, invariants/*.cedar, \
-                      guards/*.rego, schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,threats,declarers}.json, \
+                      guards/*.rego, schema/*.cedarschema, tools/*.toml, data/{entities,asserted,principals,purposes,resources,threats,declarers,rows}.json, \
                       risk.toml, limits.toml and tests/*.toml";
 
 impl PolicySource {
+    /// An error at the start of a line of a file.
+    pub(crate) fn finding_at(&self, path: &str, line: u32, message: String) -> Diagnostic {
+        let text =
+            self.files().get(path).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        let before = text.split_inclusive('\n').take(line.saturating_sub(1) as usize);
+        let start = before.fold(0usize, |sum, line| sum.saturating_add(line.len()));
+        Diagnostic::error(path, message).at(text, start..start)
+    }
+
     /// An empty source: nothing is permitted.
     pub fn new() -> Self {
         Self::default()
@@ -146,12 +156,13 @@ fn classify(path: &str) -> Result<FileKind, Box<Diagnostic>> {
         "data" if name == "resources.json" => FileKind::Resources,
         "data" if name == "declarers.json" => FileKind::Declarers,
         "data" if name == "threats.json" => FileKind::Threats,
+        "data" if name == "rows.json" => FileKind::Rows,
         "" if name == "risk.toml" => FileKind::Risk,
         "" if name == "limits.toml" => FileKind::Limits,
         "exports" if stem(".toml") => return unsupported("export grants"),
         "data" if stem(".json") => {
             return unsupported(
-                "data files other than entities.json, asserted.json, principals.json, purposes.json, resources.json, threats.json and declarers.json",
+                "data files other than entities.json, asserted.json, principals.json, purposes.json, resources.json, threats.json, declarers.json and rows.json",
             );
         }
         _ => {
@@ -206,6 +217,7 @@ mod tests {
         check("data/resources.json", Ok(FileKind::Resources));
         check("data/declarers.json", Ok(FileKind::Declarers));
         check("data/threats.json", Ok(FileKind::Threats));
+        check("data/rows.json", Ok(FileKind::Rows));
         check("data/purpose.json", Err("not supported by this version"));
         check("data/other.json", Err("not supported by this version"));
         check("risk.toml", Ok(FileKind::Risk));

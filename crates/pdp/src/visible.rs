@@ -52,8 +52,9 @@ fn could_allow_some(
             let free = mentions_arguments(rule);
             match &rule.body {
                 Body::Permission if free => permitted |= scopes.contains(&place),
-                Body::Permission => permitted |= *outcome == Outcome::Satisfied,
-                _ if free || *outcome == Outcome::NotSatisfied => {}
+                Body::Permission => permitted |= matches!(outcome, Outcome::Satisfied | Outcome::Rows(_)),
+                // A prohibition of some rows leaves others.
+                _ if free || matches!(outcome, Outcome::NotSatisfied | Outcome::Rows(_)) => {}
                 Body::Obligation(kind) if *outcome == Outcome::Satisfied => {
                     if !facts.supported.contains(kind.name()) {
                         return false;

@@ -51,7 +51,11 @@ fn properties(kind: &ObligationKind) -> Vec<(&'static str, Cbor)> {
         ObligationKind::Redact { fields } | ObligationKind::Mask { fields } => {
             vec![("fields", texts(fields))]
         }
-        ObligationKind::RowFilter { conditions } => vec![("conditions", texts(conditions))],
+        ObligationKind::RowFilter { conditions, rows } => {
+            let on_columns = rows.iter().map(|row| row.to_json().as_str().into()).collect();
+            let rows = (!rows.is_empty()).then_some(("rows", Cbor::Array(on_columns)));
+            [("conditions", texts(conditions))].into_iter().chain(rows).collect()
+        }
         ObligationKind::MaxRows { limit } | ObligationKind::MaxBytes { limit } => {
             vec![("limit", (*limit).into())]
         }

@@ -1,9 +1,13 @@
 //! From a judgement to the answer (AuthZEN §6.2): `decision`, and why in `context`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use cordon_core::json::quote;
-use cordon_core::{Judgement, Obligation, ObligationKind, Reason, RiskLevel, RiskPart, RuleRef, Verdict};
+use cordon_core::{
+    Judgement, Obligation, ObligationKind, Reason, RiskLevel, RiskPart, RowPredicate, RowValue, RuleRef,
+    Verdict,
+};
 use cordon_ledger::Receipt;
 
 /// The answer that carries a judgement; `decision` is true for allow alone.
@@ -137,14 +141,17 @@ fn obligations(out: &mut String, obligations: &[Obligation]) {
 
 /// The properties as in `spec/obligations.md`: named as the annotations that set them.
 fn properties(kind: &ObligationKind) -> String {
-    let texts = |name: &str, texts: &std::collections::BTreeSet<Box<str>>| {
+    let texts = |name: &str, texts: &BTreeSet<Box<str>>| {
         let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
         format!(r#""{name}":[{}]"#, quoted.join(","))
     };
     match kind {
         ObligationKind::Approve { role, quorum } => format!(r#""role":{},"quorum":{quorum}"#, quote(role)),
         ObligationKind::Redact { fields } | ObligationKind::Mask { fields } => texts("fields", fields),
-        ObligationKind::RowFilter { conditions } => texts("conditions", conditions),
+        ObligationKind::RowFilter { conditions, rows } => {
+            let filter = if rows.is_empty() { String::new() } else { format!(",{}", row_filter(rows)) };
+            texts("conditions", conditions) + &filter
+        }
         ObligationKind::MaxRows { limit } | ObligationKind::MaxBytes { limit } => {
             format!(r#""limit":{limit}"#)
         }
@@ -161,11 +168,19 @@ fn properties(kind: &ObligationKind) -> String {
     }
 }
 
+/// A filter of rows: the condition, and the same in SQL with the values of its parameters.
+fn row_filter(rows: &BTreeSet<RowPredicate>) -> String {
+    let whole = RowPredicate::all(rows.iter().cloned());
+    let (sql, values) = whole.to_sql();
+    let values: Vec<String> = values.iter().map(RowValue::to_json).collect();
+    format!(r#""rows":{},"sql":{},"parameters":[{}]"#, whole.to_json(), quote(&sql), values.join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use cordon_core::json::parse;
-    use cordon_core::{Digest, Limits, ReasonKind, Risk};
+    use cordon_core::{Comparison, Digest, Limits, ReasonKind, Risk};
 
     #[test]
     fn an_answer_is_json_whatever_the_rules_say_and_only_allow_is_true() {
@@ -210,5 +225,17 @@ mod tests {
             assert_eq!(risk.get("level").unwrap().as_text(), Some("low"));
             assert!(risk.select("/signals/0/value")[0].is_null());
         }
+    }
+
+    #[test]
+    fn a_filter_of_rows_is_shown_as_a_condition_and_in_sql_with_its_values_apart() {
+        let eu = RowPredicate::Compare("re\"gion".into(), Comparison::Equal, RowValue::Text("e'u".into()));
+        let kind = ObligationKind::RowFilter { conditions: BTreeSet::new(), rows: BTreeSet::from([eu]) };
+        let text = format!("{{{}}}", properties(&kind));
+        let node = parse(text.as_bytes(), &Limits::DEFAULT).unwrap();
+        assert_eq!(node.select("/rows/value")[0].as_text(), Some("e'u"));
+        let sql = node.get("sql").and_then(|node| node.as_text()).unwrap();
+        assert_eq!(sql, r#"("re""gion" IS NOT NULL AND "re""gion" = $1)"#);
+        assert_eq!(node.select("/parameters/0")[0].as_text(), Some("e'u"));
     }
 }

@@ -652,6 +652,7 @@ fn compare(seed: u64, requests: usize, tally: &mut Tally) -> Result<(), String> 
                 RuleOutcome::NotSatisfied => &mut tally.not_satisfied,
                 RuleOutcome::Error(_) => &mut tally.errors,
                 RuleOutcome::Unknown(_) => &mut tally.unknown,
+                RuleOutcome::Rows(_) => unreachable!("no type of rows is declared"),
             } += 1;
         }
     }

@@ -3,7 +3,7 @@
 use super::Program;
 use super::fault::{self, Fault};
 use super::input::{Found, Inputs, Judged, Seen};
-use super::node::{Binary, MEMO_MAX, Member, NO_MEMO, Node, NodeId, Uid, Unary, Var};
+use super::node::{Binary, MEMO_MAX, Member, NO_MEMO, Node, NodeId, Nodes, Uid, Unary, Var};
 use super::scope::{Reach, Scope};
 use super::value::{Entity, Items, Val, contains, equal, meets, subset};
 
@@ -31,7 +31,7 @@ enum Answer {
 }
 
 type Tested = Result<bool, Fault>;
-type Valued<'v> = Result<Val<'v>, Fault>;
+pub(super) type Valued<'v> = Result<Val<'v>, Fault>;
 
 impl<'v> Run<'v> {
     /// A run in which the action is in `groups`.
@@ -203,7 +203,13 @@ impl<'v> Run<'v> {
         }
     }
 
-    fn value(&mut self, id: NodeId) -> Valued<'v> {
+    /// The program's nodes.
+    pub(super) const fn nodes(&self) -> &'v Nodes {
+        &self.program.nodes
+    }
+
+    /// The value of a node, or why it has none.
+    pub(super) fn value(&mut self, id: NodeId) -> Valued<'v> {
         let program = self.program;
         match program.nodes.get(id).map(|entry| &entry.node) {
             None => Err(Fault::left_to_stock()),
@@ -244,7 +250,7 @@ impl<'v> Run<'v> {
         }
     }
 
-    fn seen(&self) -> Seen<'v, 'v> {
+    pub(super) fn seen(&self) -> Seen<'v, 'v> {
         Seen { inputs: self.inputs, judged: self.judged }
     }
 

@@ -14,6 +14,7 @@ mod fault;
 mod gate;
 mod input;
 mod node;
+mod residual;
 mod scope;
 mod value;
 
@@ -25,9 +26,11 @@ pub(crate) use self::eval::Run;
 pub(crate) use self::gate::{Gates, Places};
 pub(crate) use self::input::Inputs;
 pub(crate) use self::node::Uid;
+pub(crate) use self::residual::{Column, Columns, NotWritable, Residual};
 pub(crate) use self::scope::{Reach, Scope};
 use crate::bound::{PRINCIPALS, STOCK_STEPS};
 use crate::engine::Outcome;
+use crate::mention::Mentions;
 use crate::rule::Rule;
 
 /// Compiled rules, by their place in the list.
@@ -81,6 +84,35 @@ impl Program {
         match rule.condition {
             Condition::Node(node) => gate::keys(&self.nodes, node),
             Condition::Always | Condition::Outside(_) => None,
+        }
+    }
+
+    /// Whether the conditions of the rule at a place read a column of a row.
+    pub(crate) fn reads_columns(&self, place: usize, mentions: Option<&Mentions>, columns: &Columns) -> bool {
+        match self.rule(place).map(|rule| &rule.condition) {
+            Some(Condition::Always) | None => false,
+            Some(Condition::Node(node)) => residual::reads(&self.nodes, *node, columns),
+            Some(Condition::Outside(_)) => {
+                mentions.is_none_or(|mentions| columns.keys().any(|name| mentions.attribute(name)))
+            }
+        }
+    }
+
+    /// Whether the rule at a place can be written as a condition on rows.
+    pub(crate) fn writable(&self, place: usize, columns: &Columns) -> Result<(), NotWritable> {
+        match self.rule(place).map(|rule| &rule.condition) {
+            Some(Condition::Always) | None => Ok(()),
+            Some(Condition::Node(node)) => residual::writable(&self.nodes, *node, columns),
+            Some(Condition::Outside(why)) => Err(NotWritable(why.clone())),
+        }
+    }
+
+    /// Whether the scope of the rule at a place lets it be about a thing of a type.
+    pub(crate) fn could_be_about(&self, place: usize, kind: &str) -> bool {
+        match self.rule(place).and_then(Compiled::scope).map(|scope| &scope.resource) {
+            Some(Reach::Is(only) | Reach::IsIn(only, _)) => **only == *kind,
+            Some(Reach::Eq(uid)) => *uid.kind == *kind,
+            Some(Reach::Any | Reach::In(_)) | None => true,
         }
     }
 
@@ -146,6 +178,19 @@ impl Compiled {
     /// Whether stock Cedar evaluates it.
     pub(crate) const fn is_outside(&self) -> bool {
         matches!(self.condition, Condition::Outside(_))
+    }
+
+    /// For which rows its conditions hold, and for which they have no answer, once its scope holds.
+    pub(crate) fn residual<'v>(
+        &'v self,
+        run: &mut Run<'v>,
+        columns: &Columns,
+    ) -> Result<Residual, NotWritable> {
+        match &self.condition {
+            Condition::Always => Ok(Residual::of(true)),
+            Condition::Node(node) => residual::residual(run, *node, columns),
+            Condition::Outside(why) => Err(NotWritable(why.clone())),
+        }
     }
 
     /// What comes of it once its scope holds; `None` if only stock Cedar can say.

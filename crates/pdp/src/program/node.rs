@@ -260,18 +260,9 @@ impl Node {
 }
 
 impl Pattern {
-    /// Whether `text` matches. Bytes are enough: no part of one character is another in UTF-8.
+    /// Whether `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let [first, rest @ ..] = &*self.0 else { return text.is_empty() };
-        let [middle @ .., last] = rest else { return text == &**first };
-        let Some(mut open) = text.strip_prefix(&**first) else { return false };
-        for part in middle {
-            match open.split_once(&**part) {
-                Some((_, after)) => open = after,
-                None => return false,
-            }
-        }
-        open.ends_with(&**last)
+        cordon_core::like(&self.0, text)
     }
 }
 

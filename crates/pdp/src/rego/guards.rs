@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cordon_core::{Class, Facts, Obligation, ObligationKind, Reason, ReasonKind, Verdict};
+use cordon_core::{Class, Facts, Obligation, ObligationKind, Reason, ReasonKind, RuleRef, Verdict};
 use regorus::Value;
 
 use super::builtin::show;
@@ -107,6 +107,20 @@ impl Guards {
             GuardOutcome::Obliges(kinds) => kinds.iter().all(|kind| facts.supported.contains(kind.name())),
             GuardOutcome::Denies(_) | GuardOutcome::Error(_) | GuardOutcome::Unknown(_) => false,
         })
+    }
+
+    /// The guards that read an attribute of the resource, with its name.
+    pub(crate) fn reading_resource<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Box<str>>,
+    ) -> Vec<(RuleRef, &'n str)> {
+        let mut found = Vec::new();
+        for name in names {
+            let path: [Box<str>; 2] = ["resource".into(), name.clone()];
+            let reading = self.rules.iter().filter(|rule| rule.reads.mentions(&path));
+            found.extend(reading.map(|rule| (rule.at.clone(), &**name)));
+        }
+        found
     }
 
     /// Adds what the outcomes mean: reasons, and the obligations that are due.

@@ -13,6 +13,7 @@ mod guards;
 mod law;
 mod principals;
 mod restraint;
+mod rows;
 mod semantics;
 mod shipped;
 mod support;

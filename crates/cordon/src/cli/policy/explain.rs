@@ -286,7 +286,7 @@ fn print_rule(rule: &RuleExplanation) -> std::io::Result<()> {
     let tone = match (&rule.outcome, rule.kind) {
         (RuleOutcome::NotSatisfied, _) => Tone::Faint,
         (RuleOutcome::Satisfied, RuleKind::Permission) => Tone::Good,
-        (RuleOutcome::Satisfied, RuleKind::Obligation) => Tone::Caution,
+        (RuleOutcome::Satisfied, RuleKind::Obligation) | (RuleOutcome::Rows(_), _) => Tone::Caution,
         _ => Tone::Bad,
     };
     let pad = " ".repeat(13usize.saturating_sub(word.len()));
@@ -313,6 +313,7 @@ fn outcome(outcome: &RuleOutcome) -> (&'static str, Option<&str>) {
         RuleOutcome::NotSatisfied => ("not satisfied", None),
         RuleOutcome::Error(why) => ("error", Some(why)),
         RuleOutcome::Unknown(why) => ("unknown", Some(why)),
+        RuleOutcome::Rows(rows) => ("some rows", Some(rows)),
     }
 }
 
