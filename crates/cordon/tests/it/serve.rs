@@ -185,6 +185,47 @@ fn every_answer_to_a_decision_request_carries_its_name_and_says_what_is_wrong() 
 }
 
 #[test]
+fn what_a_person_grants_out_of_band_is_allowed_once_and_replays() {
+    let world = World::office();
+    let server = world.serve();
+    let pay = json!({"subject": {"type": "agent", "id": "agent"}, "resource": {"type": "Tool", "id": "office/pay"},
+        "action": {"name": "office/pay", "properties": {"to": "ACME", "amount": 900_000, "reference": "r"}}});
+    let send =
+        |path: &str, body: &serde_json::Value| server.request(Some("pep"), "POST", path, &body.to_string());
+    let denied = send("/access/v1/evaluation", &pay).json();
+    assert_eq!(
+        (&denied["decision"], &denied["context"]["verdict"]),
+        (&json!(false), &json!("ask")),
+        "{denied}"
+    );
+    let mut ask = pay.clone();
+    ask["denial"] = denied["context"]["access_request"].clone();
+    let metadata = server.request(None, "GET", "/.well-known/authzen-configuration", "").json();
+    assert_eq!(metadata["access_request_endpoint"], ask["denial"]["endpoint"]);
+    let task = send("/access/v1/requests", &ask);
+    assert_eq!(task.status, 202, "{}", task.body);
+    let id = task.json()["task"]["id"].as_str().unwrap().to_owned();
+    assert!(world.done(&["approve", "show", &id]).contains("900000"));
+    world.done(&["approve", "grant", &id]);
+    let path = format!("/access/v1/requests/{id}");
+    let done = server.request(Some("pep"), "GET", &path, "").json();
+    let mut again = pay.clone();
+    again["context"] = json!({"approval": done["result"]["approval"]});
+    assert_eq!(send("/access/v1/evaluation", &again).json()["decision"], true, "{done}");
+    assert_eq!(send("/access/v1/evaluation", &again).json()["decision"], false, "it was spent");
+
+    assert_eq!(server.request(Some("operator"), "GET", &path, "").status, 404, "another caller's");
+    assert_eq!(server.request(Some("agent"), "GET", &path, "").status, 403);
+    let wrong = send("/access/v1/requests", &pay);
+    assert_eq!(wrong.status, 400, "{}", wrong.body);
+    assert!(wrong.head.contains("content-type: application/problem+json"), "{}", wrong.head);
+    assert_eq!(server.request(Some("pep"), "DELETE", &path, "").status, 405);
+    drop(server);
+    assert!(world.done(&["ledger", "replay"]).contains("R1 ok"));
+    assert!(world.done(&["ledger", "verify"]).contains("ok"));
+}
+
+#[test]
 fn an_address_that_others_reach_needs_tls_and_an_authorization_server() {
     let world = World::office();
     let said = world.fails(&["serve", "--listen", "0.0.0.0:0"], 2);
