@@ -11,9 +11,9 @@ use std::sync::Arc;
 use crate::cbor::{Cbor, Key};
 use crate::risk::{signals_from_cbor, signals_to_cbor};
 use crate::{
-    Action, ActionName, Ambiguity, Capability, Chain, Class, Context, Decimal, Effect, Facts, Integrity,
-    KillSwitch, Marking, Posture, Principal, PrincipalKind, Record, Request, Resource, ResourceKind,
-    SessionFacts, SessionId, Timestamp, UnknownReason, Value,
+    Action, ActionName, Ambiguity, Capability, Chain, Class, Context, Decimal, Effect, Facts, Gathered,
+    Integrity, KillSwitch, Marking, Posture, Principal, PrincipalKind, Record, Request, Resource,
+    ResourceKind, SessionFacts, SessionId, Timestamp, UnknownReason, Value,
 };
 
 mod capability;
@@ -275,12 +275,13 @@ impl Encode for Facts {
                 .chain(region.map(|region| (3, region)))
                 .chain(kills.map(|kills| (4, kills)))
                 .chain(self.capability.as_ref().map(|capability| (5, capability.to_cbor())))
-                .chain((!self.signals.is_empty()).then(|| (6, signals_to_cbor(&self.signals)))),
+                .chain((!self.signals.is_empty()).then(|| (6, signals_to_cbor(&self.signals))))
+                .chain((!self.gathered.is_empty()).then(|| (7, self.gathered.to_cbor()))),
         )
     }
 
     fn from_cbor(cbor: &Cbor) -> Result<Self, ShapeError> {
-        let fields = Fields::of(cbor, 7)?;
+        let fields = Fields::of(cbor, 8)?;
         let session = fields.get(0).map(session_facts).transpose()?;
         let ambiguous: Result<_, _> = fields.texts(1)?.iter().map(|text| ambiguity(text)).collect();
         let supported: Result<_, _> = fields.texts(2)?.iter().map(|text| obligation_name(text)).collect();
@@ -289,8 +290,9 @@ impl Encode for Facts {
         let kills = kills.iter().map(KillSwitch::from_cbor).collect::<Result<_, _>>()?;
         let capability = fields.get(5).map(Capability::from_cbor).transpose()?;
         let signals = fields.get(6).map(signals_from_cbor).transpose()?.unwrap_or_default();
+        let gathered = fields.get(7).map(Gathered::from_cbor).transpose()?.unwrap_or_default();
         let (ambiguous, supported) = (ambiguous?, supported?);
-        Ok(Self { session, ambiguous, supported, kills, region, capability, signals })
+        Ok(Self { session, ambiguous, supported, kills, region, capability, signals, gathered })
     }
 }
 
@@ -471,6 +473,10 @@ mod tests {
                 SignalKind::Identity,
                 Signal::known(1, "credential", Timestamp::from_micros(3)),
             )]),
+            gathered: Gathered {
+                values: Record::from([("customer".into(), Value::Record(Record::new()))]),
+                at: BTreeMap::from([("customer".into(), Timestamp::from_micros(4))]),
+            },
         };
         assert_eq!(Facts::from_cbor(&facts.to_cbor()), Ok(facts));
         assert_eq!(Facts::from_cbor(&Facts::default().to_cbor()), Ok(Facts::default()));

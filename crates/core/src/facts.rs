@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::{Capability, Integrity, KillSwitch, Marking, Posture, SessionId, Signals};
+use crate::{Capability, Gathered, Integrity, KillSwitch, Marking, Posture, SessionId, Signals};
 
 /// Why Cordon cannot be sure what a call would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,4 +61,6 @@ pub struct Facts {
     pub capability: Option<Capability>,
     /// What says how risky it is.
     pub signals: Signals,
+    /// What was read before the decision because a manifest wants it read.
+    pub gathered: Gathered,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Digest, Obligation, Risk, Role};
+use crate::{ActionName, Digest, Obligation, Risk, Role};
 
 /// Ordered by strictness, so that combining rules is taking the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +129,19 @@ pub struct Judgement {
     pub bundle: Digest,
     /// How risky it is, where anything says so.
     pub risk: Risk,
+    /// What was read before it, and how old that was.
+    pub gathered: Vec<GatheredAge>,
+}
+
+/// One read that a decision rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatheredAge {
+    /// The precondition.
+    pub name: Box<str>,
+    /// The tool that read it.
+    pub tool: ActionName,
+    /// How old it was, in milliseconds; `None` when it was not there, or too old.
+    pub age_ms: Option<u64>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Action, ActionName, Class, Digest, Effect, Integrity, Marking};
+use crate::{Action, ActionName, Class, Digest, Effect, Integrity, Marking, Precondition};
 
 /// What the operator signed about one tool; the server's own words never override it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct ToolManifest {
     pub sandbox: Option<Box<str>>,
     /// Checks on argument values beyond the schema.
     pub validators: Vec<Validator>,
+    /// What has to be read before it may be called.
+    pub preconditions: Vec<Precondition>,
     /// The tool's description, where it was declared inline.
     pub description: Option<Box<str>>,
     /// JSON Schema of its input, as JSON text.

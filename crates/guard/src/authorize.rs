@@ -22,6 +22,7 @@ use crate::guard::{ActivePolicies, Guard, Live};
 use crate::observe::{Inner, Pending, ResultTerms};
 use crate::permit::{Judged, Permit};
 use crate::ports::{Draw, Shown, StoreDown};
+use crate::readings::{self, Rested};
 use crate::record::{self, Decided};
 use crate::risk::{Destination, Observed};
 use crate::shadow;
@@ -51,6 +52,8 @@ struct Asked<'a> {
     shadow: Option<Judgement>,
     /// Where it would reach.
     destinations: Vec<Destination>,
+    /// What was read for it, which has to be so when it leaves, too.
+    rests: Vec<Rested>,
 }
 
 /// One attempt on its way to an outcome.
@@ -262,14 +265,15 @@ impl Guard {
             call: *id,
             trace: attempt.trace,
             action: asked.request.action.name().clone(),
+            asks: asks(policies, asked, *now),
             receipt,
             terms: ResultTerms { tool: asked.tool.clone(), limits: asked.limits },
             slot: Some(slot),
             sent: false,
             leaving: None,
         });
-        let Case { asked: Asked { request, facts, .. }, narrowings, .. } = case;
-        let judged = Box::new(Judged { narrowings, request, facts });
+        let Case { asked: Asked { request, facts, rests, .. }, narrowings, .. } = case;
+        let judged = Box::new(Judged { narrowings, request, facts, rests });
         Outcome::Permitted(Permit { call, pending, judgement, judged })
     }
 
@@ -385,7 +389,9 @@ fn gather<'a>(
     };
     let (signals, destinations) = guard.shared.signals(live, &observed)?;
     facts.signals = signals;
-    Ok((Asked { request, facts, arguments, tool, limits, destinations, shadow: None }, unfit))
+    let (gathered, rests) = live.readings.gather(observed.manifest, arguments);
+    facts.gathered = gathered;
+    Ok((Asked { request, facts, arguments, tool, limits, destinations, rests, shadow: None }, unfit))
 }
 
 /// The circumstances that a session was opened with.
@@ -601,6 +607,7 @@ fn refused(policies: &ActivePolicies, reason: Reason) -> Judgement {
         obligations: Vec::new(),
         bundle: policies.set.digest(),
         risk: Risk::default(),
+        gathered: Vec::new(),
     }
 }
 
@@ -619,10 +626,30 @@ pub(crate) fn withdrawn(inner: &Inner, judged: &Judged, bundle: Digest) -> Optio
     if reasons.is_empty() {
         return None;
     }
+    Some(not_sent(inner, judged, bundle, reasons))
+}
+
+/// The refusal of a permitted call that rests on something which is not so any more.
+pub(crate) fn outdated(inner: &Inner, judged: &Judged, bundle: Digest) -> Option<Denial> {
+    let name = inner.live.readings.outdated(&judged.rests, inner.shared.clock.now())?;
+    let text = format!("the precondition `{name}` is too old or has changed since it was decided");
+    let mut reason = builtin("cordon:precondition", &text);
+    reason.remedy = Some("try again: it is read anew".into());
+    Some(not_sent(inner, judged, bundle, vec![reason]))
+}
+
+fn not_sent(inner: &Inner, judged: &Judged, bundle: Digest, reasons: Vec<Reason>) -> Denial {
     let (verdict, obligations, risk) = (Verdict::Deny, Vec::new(), Risk::default());
-    let judgement = Judgement { verdict, reasons, obligations, bundle, risk };
+    let judgement = Judgement { verdict, reasons, obligations, bundle, risk, gathered: Vec::new() };
     let receipt = Some(inner.receipt.clone());
-    Some(Denial { call: inner.call, what: what(request), judgement, receipt })
+    Denial { call: inner.call, what: what(&judged.request), judgement, receipt }
+}
+
+/// What a call asks that other calls may rest on, and when it was decided.
+fn asks(policies: &ActivePolicies, asked: &Asked<'_>, now: Timestamp) -> Option<(Digest, Timestamp)> {
+    let tool = asked.request.action.name();
+    let arguments = asked.arguments.filter(|_| policies.set.is_precondition(tool))?;
+    Some((readings::asked(tool, &arguments.canonical()), now))
 }
 
 /// A refusal when the state store itself does not answer.

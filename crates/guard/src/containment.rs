@@ -234,6 +234,7 @@ impl Live {
             calls: Default::default(),
             standing: Arc::new(arc_swap::ArcSwapOption::from_pointee(standing)),
             exposure: Arc::default(),
+            readings: Arc::default(),
             profile: OnceLock::new(),
         }
     }
@@ -247,6 +248,7 @@ impl Live {
             calls: Arc::clone(&self.calls),
             standing: Arc::clone(&self.standing),
             exposure: Arc::clone(&self.exposure),
+            readings: Arc::clone(&self.readings),
             profile: self.profile.clone(),
         }
     }

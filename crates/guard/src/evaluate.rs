@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cordon_core::{Facts, Judgement, Request, Timestamp};
+use cordon_core::json::Node;
+use cordon_core::{ActionName, Facts, Judgement, Request, SessionId, Timestamp};
+
 use cordon_ledger::{Level, Receipt};
 use cordon_workflow::Approval;
 
@@ -10,6 +12,7 @@ use crate::attempt::Attempt;
 use crate::authorize::gather_visible;
 use crate::guard::{ActivePolicies, Guard, GuardError};
 use crate::ports::{LedgerDown, PortFuture};
+use crate::readings::Wanted;
 use crate::record::{self, Answered};
 use crate::risk::Observed;
 use crate::shadow;
@@ -97,6 +100,19 @@ impl Guard {
         let shadow = shadow::judge(&self.shared, request, facts, *now);
         let asked = record::Asked { request, facts, arguments: None, now: *now, shadow: shadow.as_ref() };
         record::evaluated(&self.shared, policies, asked, judgement, answered)
+    }
+
+    /// The reads that have to be made before a call of a tool, because its manifest wants them and the
+    /// session does not have them or has had them for long.
+    pub fn wanted(&self, session: SessionId, tool: &ActionName, arguments: &Node) -> Vec<Wanted> {
+        let policies = self.policies();
+        let Some(manifest) =
+            policies.set.manifest(tool).filter(|manifest| !manifest.preconditions.is_empty())
+        else {
+            return Vec::new();
+        };
+        let Ok(Some(live)) = self.shared.live(session) else { return Vec::new() };
+        live.readings.wanted(manifest, arguments, self.now())
     }
 
     /// Whether the attempt could be allowed or held with some arguments; what fails this is not shown.

@@ -22,6 +22,7 @@ use crate::declared::Declared;
 use crate::gate::Gate;
 use crate::kills::Kills;
 use crate::ports::{Clock, Draw, Ledger, LedgerDown, Random, Shown, Store, StoreDown};
+use crate::readings::Readings;
 use crate::record::{self, AdminAct};
 use crate::restraint_records;
 use crate::risk::{Exposure, Profile, Profiles};
@@ -123,6 +124,8 @@ pub(crate) struct Live {
     pub(crate) standing: Arc<ArcSwapOption<Standing>>,
     /// What its context was exposed to, once that is looked at.
     pub(crate) exposure: Arc<Mutex<Option<Exposure>>>,
+    /// What was read for it just before.
+    pub(crate) readings: Arc<Readings>,
     /// The past of its agent, once that is looked at.
     pub(crate) profile: OnceLock<Arc<Mutex<Profile>>>,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cordon_core::json::Node;
-use cordon_core::{ActionName, CallId, CallLimits, Digest, PostureState, RecordId};
+use cordon_core::{ActionName, CallId, CallLimits, Digest, PostureState, RecordId, Timestamp};
 use cordon_inspect::Sign;
 use cordon_ledger::Receipt;
 
@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) call: CallId,
     pub(crate) trace: Trace,
     pub(crate) action: ActionName,
+    /// What it asks that other calls may rest on, and when it was decided.
+    pub(crate) asks: Option<(Digest, Timestamp)>,
     pub(crate) receipt: Receipt,
     pub(crate) terms: ResultTerms,
     pub(crate) slot: Option<Slot>,
@@ -171,6 +173,12 @@ impl Pending {
         {
             // What nobody will remember having been read is not read.
             release = Release::Withhold { why: down.to_string().into() };
+        }
+        if release == Release::Pass
+            && seen.kind == ResultKind::Complete
+            && let (Some((asked, at)), Some(result)) = (inner.asks, seen.structured)
+        {
+            inner.live.readings.add(asked, at, result, seen.bytes.len());
         }
         let trouble = release != Release::Pass;
         inner.shared.count_outcome(&inner.live, inner.action.as_str(), trouble);

@@ -5,9 +5,10 @@ use std::fmt;
 use cordon_core::{CallId, ExactBytes, Facts, Judgement, Obligation, Request};
 use cordon_ledger::Receipt;
 
-use crate::authorize::withdrawn;
+use crate::authorize::{outdated, withdrawn};
 use crate::denial::Denial;
 use crate::observe::{Failure, Pending};
+use crate::readings::Rested;
 
 /// Proof that the guard allowed exactly this call and that the ledger holds the record.
 ///
@@ -30,12 +31,14 @@ pub(crate) struct Judged {
     pub(crate) narrowings: u64,
     pub(crate) request: Request,
     pub(crate) facts: Facts,
+    /// What was read for it.
+    pub(crate) rests: Vec<Rested>,
 }
 
 impl<C: ExactBytes> Permit<C> {
     /// Spends the permit: what was judged is what runs. The second part takes what came of it.
     ///
-    /// Fails when a kill switch, a narrower posture or the session's end took the call away since it
+    /// Fails when what a precondition read is too old or changed meanwhile, or when a kill switch, a narrower posture or the session's end took the call away since it
     /// was judged. A call that is given out here began before any narrowing that it did not see.
     pub fn spend(self) -> Result<(C, Pending), Box<Denial>> {
         let Self { call, pending, judged, judgement } = self;
@@ -44,6 +47,11 @@ impl<C: ExactBytes> Permit<C> {
         if inner.shared.gate.narrowings() != judged.narrowings
             && let Some(denial) = withdrawn(inner, &judged, judgement.bundle)
         {
+            drop(leaving);
+            pending.failed(Failure::Withdrawn);
+            return Err(Box::new(denial));
+        }
+        if let Some(denial) = outdated(inner, &judged, judgement.bundle) {
             drop(leaving);
             pending.failed(Failure::Withdrawn);
             return Err(Box::new(denial));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cordon_core::json::{self, Node};
-use cordon_core::{Decimal, Limits, Record, Value};
+use cordon_core::{Decimal, Limits, Precondition, Record, Taken, TakenKind, Value};
 
 /// The type of one argument.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,24 @@ impl ArgType {
             Ok(root) => Types { root: &root, steps: 0 }.of(&root, 0).0,
             Err(_) => Self::Open,
         }
+    }
+
+    /// The type of what these preconditions gather; open without any.
+    pub(crate) fn of_preconditions(preconditions: &[Precondition]) -> Self {
+        if preconditions.is_empty() {
+            return Self::Open;
+        }
+        let taken = |taken: &Taken| match taken.kind {
+            TakenKind::Text => Self::Text,
+            TakenKind::Long => Self::Long,
+            TakenKind::Bool => Self::Bool,
+        };
+        let member = |kind| Member { kind, required: true };
+        let of = |one: &Precondition| {
+            let members = one.take.iter().map(|(name, value)| (name.clone(), member(taken(value))));
+            (one.name.clone(), member(Self::Record(members.collect())))
+        };
+        Self::Record(preconditions.iter().map(of).collect())
     }
 
     /// Whether any part of it is open.

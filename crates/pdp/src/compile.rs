@@ -233,6 +233,26 @@ impl<'s> Reading<'s> {
         }
         findings.extend(rows::check(&self.rows, &self.vocabulary));
         self.findings.append(&mut findings);
+        self.check_preconditions();
+    }
+
+    /// What has to be read before a call is a read of the same server that has to have nothing read.
+    fn check_preconditions(&mut self) {
+        for (name, (manifest, path)) in &self.manifests {
+            for read in &manifest.preconditions {
+                let problem = match self.manifests.get(&read.tool) {
+                    _ if read.tool.server() != name.server() => "a tool of another server",
+                    None => "a tool without a manifest",
+                    Some((other, _)) if other.effect != Effect::Read => "a tool that does not only read",
+                    Some((other, _)) if !other.preconditions.is_empty() => "a tool with preconditions",
+                    Some(_) => continue,
+                };
+                let message =
+                    format!("the precondition `{}` of `{name}` names `{}`, {problem}", read.name, read.tool);
+                let help = "name a tool of the same server whose manifest has the effect `read` and no preconditions";
+                self.findings.push(Diagnostic::error(path, message).help(help));
+            }
+        }
     }
 
     fn check_types(

@@ -13,6 +13,7 @@ use crate::engine::{Asked, Found, Outcome, Outcomes};
 use crate::few::Few;
 use crate::person::{Person, people, show};
 use crate::policies::Inner;
+use crate::preconditions::{gathered, unread};
 use crate::principals::Demand;
 use crate::rego::{GuardOutcome, Subject};
 use crate::restraint::restrained;
@@ -31,6 +32,7 @@ pub fn decide(policies: &PolicySet, request: &Request, facts: &Facts, now: Times
         .map(|assessment| assessment.combine(policies, request, facts, now));
     let mut judgement = answer.unwrap_or_else(|problem| unreadable(policies, &problem));
     judgement.risk = policies.risk().assess(facts, now);
+    judgement.gathered = gathered(policies.manifest(request.action.name()), facts, now);
     restrained(judgement, request, facts)
 }
 
@@ -109,6 +111,7 @@ impl<'r> Assessment<'r> {
         if let Some(capability) = &facts.capability {
             reasons.extend(capability.unmet(request, facts, now).map(|unmet| uncovered(&unmet)));
         }
+        reasons.extend(unread(policies.manifest(request.action.name()), facts, now));
         let mut weighed = Weighed { reasons, due: Vec::new(), filter: Filter::default() };
         let mut lacking = None;
         for (number, (person, outcomes)) in self.principals().enumerate() {
@@ -232,7 +235,14 @@ fn finish(policies: &PolicySet, mut reasons: Vec<Reason>, mut obligations: Vec<O
     if verdict == Verdict::Deny {
         obligations.retain(|obligation| obligation.kind.is_containing());
     }
-    Judgement { verdict, reasons, obligations, bundle: policies.digest(), risk: Risk::default() }
+    Judgement {
+        verdict,
+        reasons,
+        obligations,
+        bundle: policies.digest(),
+        risk: Risk::default(),
+        gathered: Vec::new(),
+    }
 }
 
 fn verdict(kind: ReasonKind) -> Verdict {
@@ -371,5 +381,6 @@ fn unreadable(policies: &PolicySet, problem: &str) -> Judgement {
         obligations: Vec::new(),
         bundle: policies.digest(),
         risk: Risk::default(),
+        gathered: Vec::new(),
     }
 }

@@ -246,6 +246,10 @@ impl Maker<'_> {
                 members.push((name.to_owned(), self.record(name, record.iter(), &mut paths)?));
             }
         }
+        if self.needs.context("preconditions") {
+            let gathered = facts.gathered.values.iter();
+            members.push(("preconditions".to_owned(), self.record("preconditions", gathered, &mut paths)?));
+        }
         unknown.context = paths;
         if self.needs.context("risk") {
             unknown.context.extend(risk.unknown());

@@ -32,6 +32,7 @@ mod obligation;
 mod outline;
 mod person;
 mod policies;
+mod preconditions;
 mod principals;
 mod probe;
 mod program;

@@ -1,5 +1,6 @@
 //! Tool manifests as text (`spec/manifest.md`).
 
+mod preconditions;
 mod read;
 mod write;
 

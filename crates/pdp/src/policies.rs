@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) purposes: Purposes,
     pub(crate) resources: Resources,
     pub(crate) declarers: Declarers,
+    /// The tools that preconditions name.
+    reads: BTreeSet<ActionName>,
     pub(crate) risk: RiskModel,
     threats: Option<Threats>,
     pub(crate) rows: Rows,
@@ -204,6 +206,11 @@ impl PolicySet {
     /// (`data/purposes.json`).
     pub fn has_purposes(&self) -> bool {
         self.inner.purposes.is_declared()
+    }
+
+    /// Whether any manifest wants this tool called before its own (`preconditions`).
+    pub fn is_precondition(&self, tool: &ActionName) -> bool {
+        self.inner.reads.contains(tool)
     }
 
     /// How the source weighs risk (`risk.toml`).
@@ -441,6 +448,8 @@ impl Inner {
             .iter()
             .map(|(name, manifest)| (name.clone(), ArgType::of_input(manifest.input_schema.as_deref())))
             .collect();
+        let wanted = checked.manifests.values().flat_map(|manifest| &manifest.preconditions);
+        let reads = wanted.map(|wanted| wanted.tool.clone()).collect();
         let own = checked.vocabulary.actions.keys();
         let own = own.map(|name| (name.clone(), groups_of(name, &checked.vocabulary))).collect();
         Self {
@@ -465,6 +474,7 @@ impl Inner {
             purposes: checked.purposes,
             resources: checked.resources,
             declarers: checked.declarers,
+            reads,
             risk: checked.risk,
             threats: checked.threats,
             rows: Rows::default(),

@@ -45,6 +45,7 @@ pub(crate) struct SchemaAction {
     pub(crate) groups: BTreeSet<Box<str>>,
     pub(crate) resources: Vec<String>,
     pub(crate) args: ArgType,
+    pub(crate) preconditions: ArgType,
 }
 
 /// Whether `name` is a class or an effect.
@@ -158,7 +159,12 @@ impl Vocabulary {
     /// The bundle's own action as the validator shall see it.
     pub(crate) fn own_action(&self, own: &OwnAction) -> SchemaAction {
         let resources = if own.resources.is_empty() { self.resources() } else { own.resources.clone() };
-        SchemaAction { groups: own.groups.clone(), resources, args: ArgType::Open }
+        SchemaAction {
+            groups: own.groups.clone(),
+            resources,
+            args: ArgType::Open,
+            preconditions: ArgType::Open,
+        }
     }
 
     /// The whole schema: `live` actions apply to requests, `inert` ones are only known by name.
@@ -190,12 +196,14 @@ impl Vocabulary {
                 self.actions.get(name).map(|own| own.principals.clone()).filter(|list| !list.is_empty());
             let principals = principals.unwrap_or_else(|| PRINCIPALS.map(str::to_owned).to_vec());
             let mut context = self.context.clone();
-            if let ArgType::Record(_) = &action.args {
-                let mut args = cedar_type(&action.args);
-                if let Some(args) = args.as_object_mut() {
-                    args.insert("required".to_owned(), json!(true));
+            for (member, kind) in [("args", &action.args), ("preconditions", &action.preconditions)] {
+                if let ArgType::Record(_) = kind {
+                    let mut kind = cedar_type(kind);
+                    if let Some(kind) = kind.as_object_mut() {
+                        kind.insert("required".to_owned(), json!(true));
+                    }
+                    context.insert(member.to_owned(), kind);
                 }
-                context.insert("args".to_owned(), args);
             }
             actions.insert(
                 name.to_owned(),

@@ -118,7 +118,8 @@ fn passes(reading: &Reading<'_>, batch: &Batch<'_>) -> Result<Vec<Pass>, String>
         }
     }
     let resources = reading.vocabulary.resources();
-    let bare = SchemaAction { groups: BTreeSet::new(), resources, args: ArgType::Open };
+    let (args, preconditions) = (ArgType::Open, ArgType::Open);
+    let bare = SchemaAction { groups: BTreeSet::new(), resources, args, preconditions };
     for name in reading.undeclared.iter().filter(|name| batch.names.contains(&***name)) {
         add(name, bare.clone());
     }
@@ -160,7 +161,8 @@ fn tool(manifest: &ToolManifest) -> SchemaAction {
     let classes = manifest.classes.iter().map(|class| class.to_string().into());
     let groups = classes.chain([format!("effect:{}", manifest.effect).into()]).collect();
     let args = ArgType::of_input(manifest.input_schema.as_deref());
-    SchemaAction { groups, resources: tool_resources(), args }
+    let preconditions = ArgType::of_preconditions(&manifest.preconditions);
+    SchemaAction { groups, resources: tool_resources(), args, preconditions }
 }
 
 fn run(reading: &Reading<'_>, batch: &Batch<'_>, passes: &[Pass]) -> Vec<Diagnostic> {

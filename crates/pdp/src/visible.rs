@@ -70,5 +70,5 @@ fn could_allow_some(
 /// Whether what a rule says could depend on the arguments; the risk does.
 fn mentions_arguments(rule: &Rule) -> bool {
     let mut paths = rule.mentions.context.iter();
-    paths.any(|path| path.first().is_none_or(|first| matches!(&**first, "args" | "risk")))
+    paths.any(|path| path.first().is_none_or(|first| matches!(&**first, "args" | "risk" | "preconditions")))
 }

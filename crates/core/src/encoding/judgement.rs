@@ -6,10 +6,11 @@ use crate::cbor::Cbor;
 use crate::{Judgement, Obligation, ObligationKind, Reason, RuleRef};
 
 impl Judgement {
-    /// `{0: verdict, 1: [reason], 2: [obligation], 3: bundle, ? 4: risk}`.
+    /// `{0: verdict, 1: [reason], 2: [obligation], 3: bundle, ? 4: risk, ? 5: [read]}`.
     ///
-    /// A reason is `{0: kind, 1: rule, ? 2: role, 3: message, ? 4: remedy}`, a rule
-    /// `[id, file, line]`, an obligation `{0: type, 1: {property: value}, 2: [rule]}`.
+    /// A read is `[precondition, tool, age in ms or null]`, a reason
+    /// `{0: kind, 1: rule, ? 2: role, 3: message, ? 4: remedy}`, a rule `[id, file, line]`, an
+    /// obligation `{0: type, 1: {property: value}, 2: [rule]}`.
     pub fn to_cbor(&self) -> Cbor {
         let risk = (!self.risk.parts.is_empty()).then(|| (4, self.risk.to_cbor()));
         let always = [
@@ -18,7 +19,12 @@ impl Judgement {
             (2, Cbor::Array(self.obligations.iter().map(obligation).collect())),
             (3, Cbor::bytes(*self.bundle.as_bytes())),
         ];
-        Cbor::map(always.into_iter().chain(risk))
+        let reads = self.gathered.iter().map(|read| {
+            let age = read.age_ms.map_or(Cbor::Null, Cbor::Uint);
+            Cbor::Array(vec![(&*read.name).into(), read.tool.as_str().into(), age])
+        });
+        let reads = (!self.gathered.is_empty()).then(|| (5, Cbor::Array(reads.collect())));
+        Cbor::map(always.into_iter().chain(risk).chain(reads))
     }
 }
 
@@ -82,7 +88,7 @@ fn properties(kind: &ObligationKind) -> Vec<(&'static str, Cbor)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digest, ReasonKind, Risk, RiskPart, Role, SignalKind, Verdict};
+    use crate::{Digest, GatheredAge, ReasonKind, Risk, RiskPart, Role, SignalKind, Verdict};
 
     fn judgement() -> Judgement {
         let at = RuleRef { rule: "r".into(), file: "permissions/p.cedar".into(), line: 3 };
@@ -101,6 +107,7 @@ mod tests {
             }],
             bundle: Digest::of(b"bundle"),
             risk: Risk::default(),
+            gathered: Vec::new(),
         }
     }
 
@@ -108,7 +115,7 @@ mod tests {
     fn every_part_of_a_judgement_changes_its_bytes() {
         let base = judgement().to_cbor().encode();
         assert_eq!(judgement().to_cbor().encode(), base);
-        let changes: [fn(&mut Judgement); 10] = [
+        let changes: [fn(&mut Judgement); 11] = [
             |j| j.verdict = Verdict::Deny,
             |j| j.bundle = Digest::of(b"another"),
             |j| j.reasons[0].kind = ReasonKind::Forbidden,
@@ -122,6 +129,10 @@ mod tests {
                 let part =
                     RiskPart { kind: SignalKind::Tool, value: None, weight: 1, age_ms: 0, source: "".into() };
                 j.risk.parts.push(part);
+            },
+            |j| {
+                let tool = "crm/status".parse().unwrap();
+                j.gathered.push(GatheredAge { name: "customer".into(), tool, age_ms: None });
             },
         ];
         for (at, change) in changes.into_iter().enumerate() {

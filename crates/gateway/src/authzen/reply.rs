@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use cordon_core::json::quote;
 use cordon_core::{
-    Judgement, Obligation, ObligationKind, Reason, RiskLevel, RiskPart, RowPredicate, RowValue, RuleRef,
-    Verdict,
+    GatheredAge, Judgement, Obligation, ObligationKind, Reason, RiskLevel, RiskPart, RowPredicate, RowValue,
+    RuleRef, Verdict,
 };
 use cordon_ledger::Receipt;
 
@@ -35,6 +35,11 @@ pub(crate) fn members(judgement: &Judgement, receipt: Option<&Receipt>) -> Strin
     list(&mut out, &judgement.reasons, reason);
     out.push_str(r#"],"obligations":"#);
     obligations(&mut out, &judgement.obligations);
+    if !judgement.gathered.is_empty() {
+        out.push_str(r#","preconditions":["#);
+        list(&mut out, &judgement.gathered, precondition);
+        out.push(']');
+    }
     if !judgement.risk.parts.is_empty() {
         let (score, level) = (judgement.risk.score(), judgement.risk.level.map(RiskLevel::as_str));
         let _ = write!(
@@ -104,6 +109,12 @@ fn reason(out: &mut String, reason: &Reason) {
         let _ = write!(out, r#","remedy":{}"#, quote(remedy));
     }
     out.push('}');
+}
+
+fn precondition(out: &mut String, read: &GatheredAge) {
+    let GatheredAge { name, tool, age_ms } = read;
+    let (name, tool, age) = (quote(name), quote(tool.as_str()), or_null(*age_ms));
+    let _ = write!(out, r#"{{"name":{name},"tool":{tool},"age_ms":{age}}}"#);
 }
 
 fn signal(out: &mut String, part: &RiskPart) {
@@ -210,6 +221,11 @@ mod tests {
                     source: "manifest".into(),
                 }],
             },
+            gathered: vec![GatheredAge {
+                name: "customer".into(),
+                tool: "crm/status".parse().unwrap(),
+                age_ms: None,
+            }],
         };
         for (verdict, want) in [(Verdict::Allow, true), (Verdict::Ask, false), (Verdict::Deny, false)] {
             let text = judged(&judgement(verdict), None);
@@ -220,6 +236,7 @@ mod tests {
             let obligation = &context.get("obligations").unwrap().items()[0];
             assert_eq!(obligation.select("/properties/fields/0")[0].as_text(), Some("ssn"));
             assert_eq!(obligation.get("id").and_then(|node| node.as_text()), Some("obl-1"));
+            assert!(context.get("preconditions").unwrap().select("/0/age_ms")[0].is_null());
             let risk = context.get("risk").unwrap();
             assert!(risk.get("score").unwrap().is_null(), "what is not known is not 0");
             assert_eq!(risk.get("level").unwrap().as_text(), Some("low"));

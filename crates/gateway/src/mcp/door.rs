@@ -27,6 +27,7 @@ mod inbound;
 mod judge;
 mod listing;
 mod questions;
+mod reads;
 mod request;
 
 pub use self::judge::Reply;

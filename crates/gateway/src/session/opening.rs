@@ -232,6 +232,9 @@ fn declaration(
     let manifest = manifest_from_json(&text, &again).map_err(|findings| {
         InvalidBody::Manifest(findings.first().map(ToString::to_string).unwrap_or_default())
     })?;
+    if !manifest.preconditions.is_empty() {
+        return Err(InvalidBody::Manifest("`preconditions` belong into a manifest of the bundle".to_owned()));
+    }
     if policies.manifest(&manifest.tool).is_some() {
         return Err(InvalidBody::Conflict(manifest.tool.to_string()));
     }

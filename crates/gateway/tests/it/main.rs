@@ -23,6 +23,7 @@ mod http;
 mod lines;
 mod listing;
 mod obligations;
+mod preconditions;
 mod session;
 mod support;
 mod workloads;

@@ -8,6 +8,7 @@ mod identity;
 mod kills;
 mod matrix;
 mod path;
+mod preconditions;
 mod replay;
 mod results;
 mod risk;

@@ -99,6 +99,7 @@ fn case(reader: &mut Reader<'_>, tree: &Tree) -> Option<Case> {
         lineage: BTreeSet::new(),
         markings: BTreeSet::new(),
         signals: BTreeMap::new(),
+        gathered: Record::new(),
         ambiguous: BTreeSet::new(),
         region: None,
         now: Timestamp::parse_rfc3339(NOW).unwrap_or_default(),
@@ -269,6 +270,7 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
         "lineage",
         "markings",
         "risk",
+        "preconditions",
         "ambiguous",
         "region",
         "now",
@@ -301,6 +303,9 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
         get("lineage").map(|tree| reader.texts("lineage", tree)).unwrap_or_default().into_iter().collect();
     let markings = get("markings").map(|tree| reader.parsed_list("markings", tree));
     case.markings = markings.unwrap_or_default().into_iter().collect();
+    if let Some(tree) = get("preconditions") {
+        case.gathered = record(reader, "preconditions", tree)?;
+    }
     if let Some(tree) = get("risk") {
         case.signals = signals(reader, tree)?;
     }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cordon_core::{
-    Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Integrity, Judgement, Marking,
-    ObligationKind, Posture, PostureState, Resource, SessionFacts, SessionId, Signal, SignalKind, Timestamp,
-    Verdict,
+    Action, ActionName, Ambiguity, Chain, Class, Context, Effect, Facts, Gathered, Integrity, Judgement,
+    Marking, ObligationKind, Posture, PostureState, Record, Resource, SessionFacts, SessionId, Signal,
+    SignalKind, Timestamp, Verdict,
 };
 
 use crate::{PolicySet, decide};
@@ -53,6 +53,8 @@ pub(crate) struct Case {
     pub(crate) markings: BTreeSet<Marking>,
     /// Risk signals; `None` exists and is not known.
     pub(crate) signals: BTreeMap<SignalKind, Option<u16>>,
+    /// What was read just before, by precondition.
+    pub(crate) gathered: Record,
     pub(crate) ambiguous: BTreeSet<Ambiguity>,
     pub(crate) region: Option<Box<str>>,
     pub(crate) now: Timestamp,
@@ -148,6 +150,10 @@ impl Case {
             region: self.region.clone(),
             capability: None,
             signals: self.signals.iter().map(signal).collect(),
+            gathered: Gathered {
+                at: self.gathered.keys().map(|name| (name.clone(), self.now)).collect(),
+                values: self.gathered.clone(),
+            },
         }
     }
 

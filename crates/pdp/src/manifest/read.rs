@@ -7,6 +7,7 @@ use cordon_core::{
     ActionName, CallLimits, Effect, Integrity, Limits, OutputLabel, ToolManifest, Validator, ValidatorKind,
 };
 
+use super::preconditions;
 use crate::Diagnostic;
 use crate::tree::{self, Name, Reader, Tree, TreeValue, member};
 
@@ -24,6 +25,7 @@ const FIELDS: &[&str] = &[
     "compensation",
     "sandbox",
     "validators",
+    "preconditions",
     "description",
     "input_schema",
     "output_schema",
@@ -107,6 +109,7 @@ fn manifest(reader: &mut Reader<'_>, text: &str, tree: &Tree) -> Option<ToolMani
         compensation: get("compensation").and_then(|tree| tool_name(reader, "compensation", tree)),
         sandbox: get("sandbox").and_then(|tree| tier(reader, tree)),
         validators: get("validators").map(|tree| validators(reader, tree)).unwrap_or_default(),
+        preconditions: get("preconditions").map(|tree| preconditions::read(reader, tree)).unwrap_or_default(),
         description: get("description").and_then(|tree| reader.text("description", tree)),
         input_schema: get("input_schema").and_then(|tree| schema(reader, text, "input_schema", tree)),
         output_schema: get("output_schema").and_then(|tree| schema(reader, text, "output_schema", tree)),
@@ -114,7 +117,7 @@ fn manifest(reader: &mut Reader<'_>, text: &str, tree: &Tree) -> Option<ToolMani
     Some(manifest)
 }
 
-fn tool_name(reader: &mut Reader<'_>, name: &str, tree: &Tree) -> Option<ActionName> {
+pub(super) fn tool_name(reader: &mut Reader<'_>, name: &str, tree: &Tree) -> Option<ActionName> {
     let tool: ActionName = reader.parsed(name, tree)?;
     if tool.server().is_empty() || matches!(tool.server(), "mcp" | "cordon") {
         let help = "tools are named `server/tool`; the server names `mcp` and `cordon` are kept";
@@ -129,7 +132,7 @@ fn pointers(reader: &mut Reader<'_>, name: &str, tree: &Tree) -> Vec<Box<str>> {
     items.iter().filter_map(|item| pointer(reader, name, item)).collect()
 }
 
-fn pointer(reader: &mut Reader<'_>, name: &str, tree: &Tree) -> Option<Box<str>> {
+pub(super) fn pointer(reader: &mut Reader<'_>, name: &str, tree: &Tree) -> Option<Box<str>> {
     let text = reader.text(name, tree)?;
     if is_pointer(&text) {
         return Some(text);

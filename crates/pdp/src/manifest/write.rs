@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use cordon_core::json::quote;
 use cordon_core::{CallLimits, OutputLabel, ToolManifest, Validator, ValidatorKind};
 
+use super::preconditions;
+
 /// The manifest as TOML text, which reads back as the same manifest.
 pub fn manifest_to_toml(manifest: &ToolManifest) -> String {
     let mut out = String::new();
@@ -42,6 +44,10 @@ pub fn manifest_to_toml(manifest: &ToolManifest) -> String {
         let items: Vec<String> = manifest.validators.iter().map(validator).collect();
         line(&mut out, "validators", &format!("[{}]", items.join(", ")));
     }
+    if !manifest.preconditions.is_empty() {
+        let items: Vec<String> = manifest.preconditions.iter().map(preconditions::write).collect();
+        line(&mut out, "preconditions", &format!("[{}]", items.join(", ")));
+    }
     for (name, value) in [
         ("description", &manifest.description),
         ("input_schema", &manifest.input_schema),
@@ -78,7 +84,7 @@ fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", items.join(", "))
 }
 
-fn table(members: impl IntoIterator<Item = String>) -> String {
+pub(super) fn table(members: impl IntoIterator<Item = String>) -> String {
     format!("{{ {} }}", members.into_iter().collect::<Vec<_>>().join(", "))
 }
 

@@ -289,6 +289,7 @@ fn member(name: &str) -> Option<Member> {
         "args" => Member::Args,
         "model" => Member::Model,
         "asserted" => Member::Asserted,
+        "preconditions" => Member::Preconditions,
         _ => return None,
     })
 }

@@ -6,12 +6,12 @@
 //! `cargo test -p cordon-pdp -- --ignored a_million --nocapture`.
 #![allow(clippy::arithmetic_side_effects, reason = "overflow of a test's own counters is a failed test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cordon_core::{
-    Action, Ambiguity, Chain, Context, Decimal, Effect, Facts, Integrity, ObligationKind, Posture,
+    Action, Ambiguity, Chain, Context, Decimal, Effect, Facts, Gathered, Integrity, ObligationKind, Posture,
     PostureState, Principal, PrincipalKind, Record, Request, Resource, SessionFacts, SessionId, Signal,
     SignalKind, Timestamp, UnknownReason, Value,
 };
@@ -97,6 +97,7 @@ impl Writer<'_> {
             "User::\"o\"",
             "User::\"nobody\"",
             "context.asserted",
+            "context.preconditions",
             "context.session",
             "context",
         ]);
@@ -603,6 +604,10 @@ fn facts(dice: &mut Dice) -> Facts {
         kills: Vec::new(),
         // A token is no rule: it is looked at beside the engines.
         capability: None,
+        gathered: Gathered {
+            values: if dice.one_in(2) { record(dice, 1) } else { Record::new() },
+            at: BTreeMap::new(),
+        },
         signals: (0..dice.below(4))
             .map(|_| {
                 let value = (!dice.one_in(4)).then(|| [0, 300, 900, 1_000][dice.below(4)]);

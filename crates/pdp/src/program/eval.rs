@@ -485,6 +485,7 @@ impl Member {
             Self::RiskScore => "score",
             Self::RiskLevel => "level",
             Self::Risk(kind) => kind.as_str(),
+            Self::Preconditions => "preconditions",
         }
     }
 }

@@ -104,7 +104,8 @@ impl<'r> Inputs<'r> {
         }
         let mut look = Look::default();
         let context = &request.context;
-        for record in [&context.args, &context.model, &context.asserted, &resource.attributes] {
+        let gathered = &facts.gathered.values;
+        for record in [&context.args, &context.model, &context.asserted, &resource.attributes, gathered] {
             look.record(record);
         }
         let mut inputs = Self {
@@ -198,6 +199,7 @@ impl<'r> Inputs<'r> {
             Member::Args => Some(Val::Record(&context.args)),
             Member::Model => Some(Val::Record(&context.model)),
             Member::Asserted => Some(Val::Record(&context.asserted)),
+            Member::Preconditions => Some(Val::Record(&self.facts.gathered.values)),
             Member::Lineage => {
                 Some(Val::Set(session.map_or(Items::Values(&[]), |session| Items::Texts(&session.lineage))))
             }

@@ -67,6 +67,7 @@ pub(crate) enum Member {
     RiskScore,
     RiskLevel,
     Risk(SignalKind),
+    Preconditions,
 }
 
 /// Methods of one value.

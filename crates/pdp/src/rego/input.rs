@@ -34,6 +34,7 @@ pub(super) const CONTEXT: &[(&str, &[&str])] = &[
     ("session", &["id", "calls", "integrity", "posture", "lineage", "markings"]),
     ("env", &["now", "now_ms", "region"]),
     ("ambiguous", &[]),
+    ("preconditions", &[]),
     (
         "risk",
         &[
@@ -221,6 +222,10 @@ impl Material<'_> {
             (Value::from("session"), session.into_value()),
             (Value::from("env"), env.into_value()),
             (Value::from("ambiguous"), texts(ambiguous.iter().map(|one| one.as_str()))),
+            (
+                Value::from("preconditions"),
+                maker.record(&["context", "preconditions"], &facts.gathered.values).into_value(),
+            ),
             (Value::from("risk"), self.risk(maker).into_value()),
         ])
     }

@@ -81,6 +81,9 @@ impl Inner {
             agree(headers, &message, era, &mirrored)?;
         }
         me.check_retry(&message, &id)?;
+        if let Some(tool) = operation.tool() {
+            Self::make_reads(me, tool, &message, era).await;
+        }
 
         let token = message.progress_token().map(Box::<str>::from);
         let (message, flight) = me.prepare(message, &id, outlet.clone())?;
