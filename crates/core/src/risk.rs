@@ -1,5 +1,6 @@
 //! How risky an action is: ten signals, each with its value, source and age, and what they amount to.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -87,7 +88,7 @@ pub struct Signal {
     /// From 0 (nothing to see) to 1000; `None` when it exists and is not known.
     pub value: Option<u16>,
     /// Where it comes from, such as `manifest` or `data/threats.json`.
-    pub source: Box<str>,
+    pub source: Cow<'static, str>,
     /// When what it says was last true.
     pub at: Timestamp,
 }
@@ -97,12 +98,12 @@ impl Signal {
     pub const MAX: u16 = 1_000;
 
     /// A signal that is known; more than [`Signal::MAX`] counts as that.
-    pub fn known(value: u16, source: impl Into<Box<str>>, at: Timestamp) -> Self {
+    pub fn known(value: u16, source: impl Into<Cow<'static, str>>, at: Timestamp) -> Self {
         Self { value: Some(value.min(Self::MAX)), source: source.into(), at }
     }
 
     /// A signal that exists and is not known.
-    pub fn unknown(source: impl Into<Box<str>>, at: Timestamp) -> Self {
+    pub fn unknown(source: impl Into<Cow<'static, str>>, at: Timestamp) -> Self {
         Self { value: None, source: source.into(), at }
     }
 }
@@ -133,7 +134,10 @@ pub(crate) fn signals_from_cbor(cbor: &Cbor) -> Result<Signals, ShapeError> {
             }
             _ => return Err(ShapeError("a value or null")),
         };
-        Ok((kind, Signal { value, source: source.clone(), at: Timestamp::from_micros(*at) }))
+        Ok((
+            kind,
+            Signal { value, source: String::from(source.clone()).into(), at: Timestamp::from_micros(*at) },
+        ))
     };
     cbor.as_array().ok_or(ShapeError("signals"))?.iter().map(one).collect()
 }
@@ -225,7 +229,7 @@ pub struct RiskPart {
     /// How old it was, in milliseconds.
     pub age_ms: u64,
     /// Where it comes from.
-    pub source: Box<str>,
+    pub source: Cow<'static, str>,
 }
 
 #[cfg(test)]

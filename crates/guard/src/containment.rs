@@ -202,7 +202,7 @@ impl Guard {
     pub(crate) fn keep_again(&self) {
         let shared = &self.shared;
         shared.keep_kills_again();
-        drop(shared.keep_profiles());
+        shared.keep_pasts_in_time();
         let unkept = std::mem::take(&mut *shared.unkept.lock().unwrap_or_else(PoisonError::into_inner));
         for live in unkept {
             let _one_at_a_time = shared.narrowing();

@@ -336,8 +336,7 @@ impl Guard {
         self.shared.gate.narrowed();
         forgotten?;
         self.shared.throttle.forget(id);
-        // What is forgotten of an agent's past makes it less familiar, never more.
-        drop(self.shared.keep_profiles());
+        self.shared.keep_past(&session);
         // Narrowing never waits for its record.
         drop(
             self.shared

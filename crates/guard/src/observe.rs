@@ -304,10 +304,11 @@ impl Inner {
     /// Adds what the result brings to what the session was exposed to.
     fn expose(&self, sign: Option<Sign>) -> Result<(), StoreDown> {
         let policies = self.shared.policies.load();
-        let manifest =
-            policies.set.manifest(&self.action).or_else(|| self.live.declared.manifest(&self.action));
+        // A task's result is that of its call, whichever message brings it.
+        let of = self.terms.tool.as_ref().map_or(&self.action, |tool| &tool.action);
+        let manifest = policies.set.manifest(of).or_else(|| self.live.declared.manifest(of));
         let labels = manifest.into_iter().flat_map(|manifest| manifest.outputs.values());
-        let source = self.action.as_str();
+        let source = of.as_str();
         let finding = sign.map(|sign| Finding {
             score: sign.score,
             source: format!("{} in {source}", sign.kind.as_str()).into(),

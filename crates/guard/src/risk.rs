@@ -10,15 +10,17 @@ mod habit;
 mod profile;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cordon_core::cbor::Cbor;
 use cordon_core::json::Node;
 use cordon_core::{
-    Assurance, Effect, Marking, Request, SessionId, Signal, SignalKind, Signals, Timestamp, ToolManifest,
+    Assurance, Duration, Effect, Marking, Request, SessionId, Signal, SignalKind, Signals, Timestamp,
+    ToolManifest,
 };
 
-use crate::guard::{ActivePolicies, Live, Shared};
+use crate::guard::{ActivePolicies, Guard, Live, Shared};
 use crate::ports::StoreDown;
 pub(crate) use destination::{Destination, destinations};
 pub(crate) use exposure::{Exposure, Finding};
@@ -27,9 +29,16 @@ pub(crate) use profile::Profile;
 /// Most agents whose past is held in memory; the rest is read again when it is needed.
 const PROFILES_MAX: usize = 10_000;
 
+/// How often the pasts that changed are kept.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+
 /// The pasts of the agents that have been active.
 #[derive(Debug, Default)]
-pub(crate) struct Profiles(Mutex<HashMap<Box<str>, Arc<Mutex<Profile>>>>);
+pub(crate) struct Profiles {
+    by_name: Mutex<HashMap<Box<str>, Arc<Mutex<Profile>>>>,
+    /// When they were kept last, in microseconds.
+    kept: AtomicU64,
+}
 
 /// What is looked at for the signals of one attempt.
 pub(crate) struct Observed<'o> {
@@ -53,7 +62,7 @@ impl Observed<'_> {
         let model = self.policies.set.risk();
         let mut signals = Signals::new();
         let mut add =
-            |kind, value, source: &str| signals.insert(kind, Signal::known(value, source, self.now));
+            |kind, value, source: &'static str| signals.insert(kind, Signal::known(value, source, self.now));
         add(SignalKind::Permissions, self.reach(), "manifest");
         let resource = model.sensitivity(&self.request.resource.markings);
         add(SignalKind::DataClassification, resource.max(model.sensitivity(self.returned())), "manifest");
@@ -118,6 +127,14 @@ fn identity(assurance: Assurance, request: &Request) -> u16 {
         .fold(sure, u16::saturating_add)
 }
 
+impl Guard {
+    /// Keeps what is known of agents from their past; for the end of a process. While one runs it is
+    /// kept every half minute and when a session ends.
+    pub fn keep_pasts(&self) {
+        self.shared.keep_pasts();
+    }
+}
+
 impl Shared {
     /// Every signal of an attempt in a session, and where it would reach.
     pub(crate) fn signals(
@@ -144,7 +161,7 @@ impl Shared {
             let found = exposure.finding.as_ref();
             let signal = found.map_or_else(
                 || Signal::known(0, "inspect", now),
-                |found| Signal::known(found.score, found.source.clone(), found.at),
+                |found| Signal::known(found.score, String::from(found.source.clone()), found.at),
             );
             signals.insert(SignalKind::PromptContext, signal);
         }
@@ -228,7 +245,14 @@ impl Shared {
     pub(crate) fn count_answer(&self, live: &Live, granted: bool, now: Timestamp) -> Result<(), StoreDown> {
         let profile = self.profile(live)?;
         lock(&profile).answered(granted, now);
-        self.keep_profiles()
+        self.keep(&of_agent(live), &profile)
+    }
+
+    /// Keeps the past of a session's agent. What is forgotten of it makes it less familiar, never more.
+    pub(crate) fn keep_past(&self, live: &Live) {
+        if let Some(profile) = live.profile.get() {
+            drop(self.keep(&of_agent(live), profile));
+        }
     }
 
     /// The past of the session's agent, from memory or the store.
@@ -237,7 +261,7 @@ impl Shared {
             return Ok(Arc::clone(profile));
         }
         let name = of_agent(live);
-        let mut profiles = lock(&self.profiles.0);
+        let mut profiles = lock(&self.profiles.by_name);
         if let Some(profile) = profiles.get(&name) {
             return Ok(Arc::clone(live.profile.get_or_init(|| Arc::clone(profile))));
         }
@@ -252,25 +276,35 @@ impl Shared {
         Ok(Arc::clone(live.profile.get_or_init(|| profile)))
     }
 
-    /// Keeps the pasts that changed.
-    pub(crate) fn keep_profiles(&self) -> Result<(), StoreDown> {
-        let all: Vec<_> =
-            lock(&self.profiles.0).iter().map(|(name, one)| (name.clone(), Arc::clone(one))).collect();
-        for (name, profile) in all {
-            let bytes = {
-                let mut profile = lock(&profile);
-                if !profile.changed {
-                    continue;
-                }
-                profile.changed = false;
-                profile.to_cbor().encode()
-            };
-            if let Err(down) = self.store.keep_observation(&name, &bytes) {
-                lock(&profile).changed = true;
-                return Err(down);
-            }
+    /// Keeps the pasts that changed, unless that was done a moment ago.
+    pub(crate) fn keep_pasts_in_time(&self) {
+        let now = self.clock.now().as_micros();
+        let due = self.profiles.kept.load(Ordering::Relaxed).saturating_add(KEEP_EVERY.as_micros());
+        if now >= due {
+            self.profiles.kept.store(now, Ordering::Relaxed);
+            self.keep_pasts();
         }
-        Ok(())
+    }
+
+    /// Keeps the pasts that changed.
+    pub(crate) fn keep_pasts(&self) {
+        let pasts = lock(&self.profiles.by_name);
+        let all: Vec<_> = pasts.iter().map(|(name, one)| (name.clone(), Arc::clone(one))).collect();
+        drop(pasts);
+        for (name, profile) in all {
+            drop(self.keep(&name, &profile));
+        }
+    }
+
+    fn keep(&self, name: &str, profile: &Mutex<Profile>) -> Result<(), StoreDown> {
+        let bytes = {
+            let mut profile = lock(profile);
+            if !std::mem::take(&mut profile.changed) {
+                return Ok(());
+            }
+            profile.to_cbor().encode()
+        };
+        self.store.keep_observation(name, &bytes).inspect_err(|_| lock(profile).changed = true)
     }
 }
 

@@ -17,7 +17,6 @@ use crate::preconditions::{gathered, unread};
 use crate::principals::Demand;
 use crate::rego::{GuardOutcome, Subject};
 use crate::restraint::restrained;
-use crate::risk::RiskView;
 use crate::rows::Filter;
 use crate::rule::{Body, Rule};
 
@@ -83,7 +82,7 @@ pub(crate) fn asked<'r, T>(
     let route = inner.route(&request.action)?;
     let engine = policies.engine();
     let people = people(request, inner.needs.per_role());
-    let risk = RiskView::of(&inner.risk.assess(facts, now));
+    let risk = inner.risk.view(facts, now);
     question(Asked {
         inner,
         route: &route,

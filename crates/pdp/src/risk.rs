@@ -71,26 +71,42 @@ const fn default_reach(class: ClassKind) -> u16 {
 impl RiskModel {
     /// What the signals of `facts` amount to at `now`.
     pub(crate) fn assess(&self, facts: &Facts, now: Timestamp) -> Risk {
-        let mut parts = Vec::with_capacity(facts.signals.len());
-        let (mut least, mut open) = (0_u32, 0_u32);
-        for (kind, signal) in &facts.signals {
-            let age_ms = now.as_micros().saturating_sub(signal.at.as_micros()) / 1_000;
-            let fresh = |_: &u16| {
-                self.max_age_s.get(kind).is_none_or(|most| age_ms <= u64::from(*most).saturating_mul(1_000))
-            };
-            let value = signal.value.filter(fresh);
-            let weight = self.weights.get(kind).copied().unwrap_or_default();
-            let share = |value: u16| u32::from(value).saturating_mul(u32::from(weight)) / 1_000;
-            match value {
-                Some(value) => least = least.saturating_add(share(value)),
-                None => open = open.saturating_add(share(Signal::MAX)),
-            }
-            parts.push(RiskPart { kind: *kind, value, weight, age_ms, source: signal.source.clone() });
-        }
-        let bound = |score: u32| u16::try_from(score).unwrap_or(u16::MAX).min(Signal::MAX);
-        let (least, most) = (bound(least), bound(least.saturating_add(open)));
+        let parts: Vec<RiskPart> = facts.signals.iter().map(|signal| self.part(signal, now)).collect();
+        let (least, most) = bounds(parts.iter().map(|part| (part.value, part.weight)));
         let level = self.level(least);
         Risk { least, most, level: (level == self.level(most)).then_some(level), parts }
+    }
+
+    /// The same as rules read it.
+    pub(crate) fn view(&self, facts: &Facts, now: Timestamp) -> RiskView {
+        let mut signals = [State::Absent; SignalKind::ALL.len()];
+        let weighed = facts.signals.iter().map(|signal| {
+            let RiskPart { kind, value, weight, .. } = self.part(signal, now);
+            if let Some(state) = signals.get_mut(kind as usize) {
+                *state = value.map_or(State::Unknown, State::Known);
+            }
+            (value, weight)
+        });
+        let (least, most) = bounds(weighed);
+        let level = self.level(least);
+        RiskView {
+            score: (least == most).then_some(least),
+            level: (level == self.level(most)).then_some(level),
+            signals,
+        }
+    }
+
+    /// One signal as it counts at `now`: what is too old is not known.
+    fn part(&self, (kind, signal): (&SignalKind, &Signal), now: Timestamp) -> RiskPart {
+        let age_ms = now.as_micros().saturating_sub(signal.at.as_micros()) / 1_000;
+        let most = self.max_age_s.get(kind).map_or(u64::MAX, |most| u64::from(*most).saturating_mul(1_000));
+        RiskPart {
+            kind: *kind,
+            value: signal.value.filter(|_| age_ms <= most),
+            weight: self.weights.get(kind).copied().unwrap_or_default(),
+            age_ms,
+            source: signal.source.clone(),
+        }
     }
 
     fn level(&self, score: u16) -> RiskLevel {
@@ -138,6 +154,17 @@ pub(crate) fn matches_host(known: &str, host: &str) -> bool {
     }
 }
 
+/// The score if all that is not known were 0, and if it were 1000.
+fn bounds(weighed: impl Iterator<Item = (Option<u16>, u16)>) -> (u16, u16) {
+    let share = |value: u16, weight: u16| u32::from(value).saturating_mul(u32::from(weight)) / 1_000;
+    let (least, most) = weighed.fold((0_u32, 0_u32), |(least, most), (value, weight)| {
+        let (low, high) = (value.unwrap_or(0), value.unwrap_or(Signal::MAX));
+        (least.saturating_add(share(low, weight)), most.saturating_add(share(high, weight)))
+    });
+    let bound = |score: u32| u16::try_from(score).unwrap_or(u16::MAX).min(Signal::MAX);
+    (bound(least), bound(most))
+}
+
 /// The risk as the rules read it: small, and copied at no cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RiskView {
@@ -155,16 +182,6 @@ pub(crate) enum State {
 }
 
 impl RiskView {
-    pub(crate) fn of(risk: &Risk) -> Self {
-        let mut signals = [State::Absent; SignalKind::ALL.len()];
-        for part in &risk.parts {
-            if let Some(state) = signals.get_mut(part.kind as usize) {
-                *state = part.value.map_or(State::Unknown, State::Known);
-            }
-        }
-        Self { score: risk.score(), level: risk.level, signals }
-    }
-
     pub(crate) fn signal(&self, kind: SignalKind) -> State {
         self.signals.get(kind as usize).copied().unwrap_or(State::Absent)
     }
@@ -335,7 +352,8 @@ mod tests {
             0,
         );
         assert_eq!((open.least, open.most, open.level), (300, 700, None));
-        let view = RiskView::of(&open);
+        let signals = [(SignalKind::Destination, Some(1_000), 0), (SignalKind::PromptContext, None, 0)];
+        let view = model.view(&facts(&signals), Timestamp::default());
         let paths: Vec<String> = view.unknown().map(|path| path.join(".")).collect();
         assert_eq!(paths, ["risk.score", "risk.level", "risk.prompt_context"]);
     }

@@ -71,6 +71,7 @@ pub(super) async fn keep_on_record(owner: Arc<Owner>, mut stopped: watch::Receiv
         tokio::select! {
             () = told(&mut stopped) => {
                 owner.guard.catch_up().await;
+                owner.guard.keep_pasts();
                 return;
             }
             () = tokio::time::sleep(TICK) => {}

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cordon_core::{PostureState, ReasonKind, RiskLevel, SignalKind};
+use cordon_core::{Duration, PostureState, ReasonKind, RiskLevel, SignalKind};
 use cordon_guard::{
-    Approvers, Attempt, Guard, GuardLimits, ListedTool, Operation, Outcome, Release, ResultKind, ResultSeen,
-    Session, Trace,
+    Approvers, Attempt, Failure, Guard, GuardLimits, ListedTool, Operation, Outcome, Release, ResultKind,
+    ResultSeen, Session, Trace,
 };
 use cordon_workflow::Answer;
 
@@ -225,4 +225,38 @@ fn an_agent_that_is_refused_in_a_loop_becomes_a_risk() {
     (0..9).for_each(|_| world.check("bank/read", "denied no"));
     let (_, after) = risk(&world, PAYROLL, SignalKind::History);
     assert_eq!((before, after), (Some(600), Some(900)));
+}
+
+#[test]
+fn a_result_that_another_message_brings_counts_as_that_of_its_call() {
+    let world = world(&[]);
+    let spent = |call: &str| match world.attempt(call) {
+        Outcome::Permitted(permit) => permit.spend().unwrap().1,
+        _ => panic!("{call}"),
+    };
+    let begun = spent(PAYROLL);
+    let terms = begun.terms().unwrap();
+    begun.failed(Failure::Cancelled);
+    assert_eq!(risk(&world, FETCH, SignalKind::DataClassification).1, Some(0));
+    let mut brings = spent(FETCH);
+    brings.adopt(&terms);
+    let seen = ResultSeen { bytes: b"{}", structured: None, kind: ResultKind::Complete };
+    assert_eq!(brings.observe(seen), Release::Pass);
+    assert_eq!(risk(&world, FETCH, SignalKind::DataClassification).1, Some(900));
+}
+
+#[test]
+fn the_past_of_an_agent_is_there_after_a_restart_and_counts_its_days() {
+    let files = [("permissions/all.cedar", PERMIT_ALL), ("tools/office.toml", TOOLS)];
+    let mut world = World::of(policies_of(&files));
+    list(&world.guard);
+    for day in 0..6 {
+        assert_eq!(risk(&world, POST, SignalKind::Destination).1, Some([900, 500, 250, 250, 250, 0][day]));
+        world.guard.keep_pasts();
+        world.ports.clock.advance(Duration::from_secs(86_400));
+        let approvers = Approvers::new([]);
+        world.guard = Guard::new(world.ports.ports(), policies_of(&files), approvers, GuardLimits::default());
+        list(&world.guard);
+        world.session = now(world.guard.open(opening("bot", &world.ports))).unwrap();
+    }
 }

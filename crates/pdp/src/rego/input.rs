@@ -417,7 +417,7 @@ mod tests {
         let material = Material {
             request,
             facts: &facts,
-            risk: &RiskView::of(&RiskModel::default().assess(&facts, Timestamp::default())),
+            risk: &RiskModel::default().view(&facts, Timestamp::default()),
             now: Timestamp::from_micros(1_795_264_200_000_000),
             directory: &Directory::default(),
             arguments: &ArgType::of_input(Some(schema)),
