@@ -292,17 +292,7 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
     if let Some(tree) = get("asserted") {
         case.context.asserted = record(reader, "asserted", tree)?;
     }
-    if let Some(tree) = get("calls") {
-        case.calls = u64::try_from(reader.integer("calls", tree, 0, i64::MAX)?).ok()?;
-    }
-    case.integrity = get("integrity").and_then(|tree| reader.parsed::<Integrity>("integrity", tree));
-    if let Some(posture) = get("posture").and_then(|tree| reader.parsed("posture", tree)) {
-        case.posture = posture;
-    }
-    case.lineage =
-        get("lineage").map(|tree| reader.texts("lineage", tree)).unwrap_or_default().into_iter().collect();
-    let markings = get("markings").map(|tree| reader.parsed_list("markings", tree));
-    case.markings = markings.unwrap_or_default().into_iter().collect();
+    session(reader, members, case)?;
     if let Some(tree) = get("preconditions") {
         case.gathered = record(reader, "preconditions", tree)?;
     }
@@ -327,6 +317,23 @@ fn context(reader: &mut Reader<'_>, tree: &Tree, case: &mut Case) -> Option<()> 
                 .refuse(&item.span, format!("`{text}` is not `no_manifest`, `unparsed` or `unknown_input`")),
         }
     }
+    Some(())
+}
+
+/// What a test says about the session.
+fn session(reader: &mut Reader<'_>, members: &[(Name, Tree)], case: &mut Case) -> Option<()> {
+    let get = |name: &str| member(members, name);
+    if let Some(tree) = get("calls") {
+        case.calls = u64::try_from(reader.integer("calls", tree, 0, i64::MAX)?).ok()?;
+    }
+    case.integrity = get("integrity").and_then(|tree| reader.parsed::<Integrity>("integrity", tree));
+    if let Some(posture) = get("posture").and_then(|tree| reader.parsed("posture", tree)) {
+        case.posture = posture;
+    }
+    case.lineage =
+        get("lineage").map(|tree| reader.texts("lineage", tree)).unwrap_or_default().into_iter().collect();
+    let markings = get("markings").map(|tree| reader.parsed_list("markings", tree));
+    case.markings = markings.unwrap_or_default().into_iter().collect();
     Some(())
 }
 
