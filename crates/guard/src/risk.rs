@@ -212,10 +212,12 @@ impl Shared {
     ) -> Result<(), StoreDown> {
         let mut guarded = self.exposure(live)?;
         let Some(exposure) = guarded.as_mut() else { return Ok(()) };
-        if !exposure.told(source, markings, finding) {
-            return Ok(());
+        exposure.unkept |= exposure.told(source, markings, finding);
+        if exposure.unkept {
+            self.store.keep_observation(&of_session(live.session.id), &exposure.to_cbor().encode())?;
+            exposure.unkept = false;
         }
-        self.store.keep_observation(&of_session(live.session.id), &exposure.to_cbor().encode())
+        Ok(())
     }
 
     /// Counts a refused call of a session.

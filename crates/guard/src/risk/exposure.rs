@@ -23,6 +23,8 @@ pub(crate) struct Exposure {
     pub(crate) finding: Option<Finding>,
     /// How many calls were refused since the guard knows of the session.
     pub(crate) refused: u16,
+    /// Whether the store has less than this.
+    pub(crate) unkept: bool,
 }
 
 /// A sign of instructions in what the session was given to read.
@@ -96,6 +98,7 @@ impl Exposure {
             markings: Arc::new(markings.iter().map(marking).collect::<Result<_, _>>()?),
             finding,
             refused: 0,
+            unkept: false,
         })
     }
 }
