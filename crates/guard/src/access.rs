@@ -1,16 +1,14 @@
 //! Access that a person may grant to a caller of somebody else's enforcement point: asked for by it,
 //! answered by approvers, taken once by the identical request.
 
-use std::sync::PoisonError;
-
 use cordon_core::cbor::Cbor;
-use cordon_core::{ApprovalId, Digest, Duration, Encode as _, Judgement, ObligationKind, SessionId, Verdict};
+use cordon_core::{ApprovalId, Digest, Encode as _, Judgement, SessionId, Verdict};
 use cordon_ledger::Level;
-use cordon_workflow::{Approval, ApprovalKind, Event, Progress, Requirement, Terms};
+use cordon_workflow::{Approval, Event, Progress};
 
+use crate::asking::{Found, Question};
 use crate::evaluate::Weighed;
 use crate::guard::{ActivePolicies, Guard, GuardError};
-use crate::ports::{Draw, Shown};
 use crate::record::Answered;
 
 /// Why a grant that was shown does not let the request through.
@@ -79,9 +77,20 @@ impl Guard {
         weighed: &Weighed,
         asking: Asking<'_>,
     ) -> Result<Approval, GuardError> {
-        let (approval, fresh) = {
-            let _one_at_a_time = self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner);
-            self.find_or_ask_access(weighed, asking)?
+        let Weighed { request, judgement, .. } = weighed;
+        let question = Question {
+            binding: weighed.binding(asking),
+            session: desk(asking.requester),
+            // Nobody who acts in the request answers it.
+            requesters: request.chain.members().map(|(_, who)| who.id.clone()).collect(),
+            request,
+            judgement,
+            arguments: asking.arguments.into(),
+        };
+        let (approval, fresh) = match self.shared.find_or_ask(question, self.now())? {
+            Found::Known(approval) => (approval, false),
+            Found::Asked(approval) => (approval, true),
+            Found::Full(most) => return Err(GuardError::TooManyWaiting(most)),
         };
         if fresh {
             let draft = self.draft(policies, weighed, Answered::Held(&approval.terms));
@@ -135,42 +144,6 @@ impl Guard {
             _ => Err(Ungranted::Settled { id, progress: "spent" }),
         }
     }
-
-    fn find_or_ask_access(
-        &self,
-        weighed: &Weighed,
-        asking: Asking<'_>,
-    ) -> Result<(Approval, bool), GuardError> {
-        let (bound, now) = (weighed.binding(asking), self.now());
-        let desk = desk(asking.requester);
-        if let Some(approval) = self.shared.store.approval_for(bound, now)? {
-            return Ok((approval, false));
-        }
-        let most = self.shared.limits.approvals_waiting_max;
-        if self.shared.store.approvals_waiting(desk, now)? >= most {
-            return Err(GuardError::TooManyWaiting(most));
-        }
-        let Weighed { request, judgement, .. } = weighed;
-        let requirement = |kind: &ObligationKind| match kind {
-            ObligationKind::Approve { role, quorum } => {
-                Some(Requirement { role: role.clone(), quorum: *quorum })
-            }
-            _ => None,
-        };
-        let approval = Approval::ask(Terms {
-            id: ApprovalId::new(now, &mut Draw(&*self.shared.random)),
-            kind: ApprovalKind::Call,
-            binding: bound,
-            session: desk,
-            // Nobody who acts in the request answers it.
-            requesters: request.chain.members().map(|(_, who)| who.id.clone()).collect(),
-            requirements: judgement.obligations.iter().filter_map(|one| requirement(&one.kind)).collect(),
-            asked: now,
-            expires: now.plus(Duration::from_secs(u64::from(self.shared.limits.approval_s))),
-        });
-        self.shared.store.insert_approval(&approval, &shown(weighed, asking))?;
-        Ok((approval, true))
-    }
 }
 
 /// What stands in the place of a session: the requests of one caller.
@@ -181,23 +154,4 @@ fn desk(requester: &str) -> SessionId {
         *to = *from;
     }
     SessionId::from_bytes(bytes)
-}
-
-fn shown(weighed: &Weighed, asking: Asking<'_>) -> Shown {
-    let Weighed { request, judgement, .. } = weighed;
-    let principals = request.chain.members();
-    Shown {
-        action: request.action.name().as_str().into(),
-        resource: format!("{} {}", request.resource.kind.as_str(), request.resource.id).into(),
-        principals: principals
-            .map(|(role, who)| format!("{} {}:{}", role.as_str(), who.kind.as_str(), who.id).into())
-            .collect(),
-        arguments: asking.arguments.into(),
-        reasons: judgement
-            .reasons
-            .iter()
-            .map(|reason| format!("{} [{}]", reason.message, reason.rule).into())
-            .collect(),
-        bundle: judgement.bundle,
-    }
 }

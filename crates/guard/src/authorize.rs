@@ -2,26 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use cordon_core::json::Node;
 use cordon_core::{
-    Action, ActionName, Ambiguity, ApprovalId, CallId, CallLimits, Context, Digest, Duration, ExactBytes,
-    Facts, Integrity, Judgement, ObligationKind, Principal, Reason, ReasonKind, Record, Request, Resource,
-    ResourceKind, Risk, RuleRef, SessionFacts, Timestamp, Value, Verdict,
+    Action, ActionName, Ambiguity, CallId, CallLimits, Context, Digest, ExactBytes, Facts, Integrity,
+    Judgement, Reason, ReasonKind, Record, Request, Resource, ResourceKind, Risk, RuleRef, SessionFacts,
+    Timestamp, Value, Verdict,
 };
 use cordon_ledger::{Level, Receipt};
-use cordon_workflow::{Approval, ApprovalKind, Event, Progress, Requirement, Terms};
+use cordon_workflow::{Approval, Event, Progress};
 
 use crate::Opening;
+use crate::asking::{Found, Question};
 use crate::attempt::{Attempt, Operation};
 use crate::binding::binding;
 use crate::denial::{Denial, Held};
 use crate::guard::{ActivePolicies, Guard, Live};
 use crate::observe::{Inner, Pending, ResultTerms};
 use crate::permit::{Judged, Permit};
-use crate::ports::{Draw, Shown, StoreDown};
+use crate::ports::StoreDown;
 use crate::readings::{self, Rested};
 use crate::record::{self, Decided};
 use crate::risk::{Destination, Observed};
@@ -122,16 +122,18 @@ impl Guard {
     async fn ask<C: ExactBytes>(&self, case: Case<'_>, judgement: Judgement, call: C) -> Outcome<C> {
         let Case { id, attempt, live, policies, asked, now, .. } = &case;
         let bound = binding(&asked.request, attempt.session, asked.arguments, policies.set.digest());
-        let found = {
-            let _one_at_a_time = self.shared.asking.lock().unwrap_or_else(PoisonError::into_inner);
-            self.find_or_ask(asked, live, &judgement, bound, *now)
+        let question = Question {
+            binding: bound,
+            session: live.session.id,
+            requesters: asked.request.chain.agent().map(|agent| agent.id.clone()).into_iter().collect(),
+            request: &asked.request,
+            judgement: &judgement,
+            arguments: asked.arguments.map_or_else(|| "{}".into(), |node| node.to_string().into()),
         };
-        let (approval, fresh) = match found {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                let reason = too_many_waiting(self.shared.limits.approvals_waiting_max);
-                return Outcome::Denied(self.refuse(&case, reason));
-            }
+        let (approval, fresh) = match self.shared.find_or_ask(question, *now) {
+            Ok(Found::Known(approval)) => (approval, false),
+            Ok(Found::Asked(approval)) => (approval, true),
+            Ok(Found::Full(most)) => return Outcome::Denied(self.refuse(&case, too_many_waiting(most))),
             Err(down) => return Outcome::Denied(unrecorded(*id, attempt, policies, &down)),
         };
         if matches!(approval.progress, Progress::Granted { .. }) {
@@ -167,49 +169,6 @@ impl Guard {
             receipt,
         };
         Outcome::Held(held, call)
-    }
-
-    /// The unsettled approval for this binding, asking for one if there is none; `None` when too many
-    /// of the session's approvals wait already.
-    fn find_or_ask(
-        &self,
-        asked: &Asked<'_>,
-        live: &Live,
-        judgement: &Judgement,
-        bound: Digest,
-        now: Timestamp,
-    ) -> Result<Option<(Approval, bool)>, StoreDown> {
-        if let Some(approval) = self.shared.store.approval_for(bound, now)? {
-            return Ok(Some((approval, false)));
-        }
-        if self.shared.store.approvals_waiting(live.session.id, now)?
-            >= self.shared.limits.approvals_waiting_max
-        {
-            return Ok(None);
-        }
-        let requirements = judgement
-            .obligations
-            .iter()
-            .filter_map(|obligation| match &obligation.kind {
-                ObligationKind::Approve { role, quorum } => {
-                    Some(Requirement { role: role.clone(), quorum: *quorum })
-                }
-                _ => None,
-            })
-            .collect();
-        let agent = asked.request.chain.agent().map(|agent| agent.id.clone());
-        let approval = Approval::ask(Terms {
-            id: ApprovalId::new(now, &mut Draw(&*self.shared.random)),
-            kind: ApprovalKind::Call,
-            binding: bound,
-            session: live.session.id,
-            requesters: agent.into_iter().collect(),
-            requirements,
-            asked: now,
-            expires: now.plus(Duration::from_secs(u64::from(self.shared.limits.approval_s))),
-        });
-        self.shared.store.insert_approval(&approval, &shown(asked, judgement))?;
-        Ok(Some((approval, true)))
     }
 
     /// Records an allowed call durably and hands out its permit.
@@ -409,14 +368,14 @@ fn circumstances(opening: &Opening) -> Context {
 
 /// What Cordon itself knows of a session.
 fn facts(guard: &Guard, live: &Live, calls: u64) -> Result<Facts, StoreDown> {
-    let told = guard.shared.told(live)?;
+    let (lineage, markings) = guard.shared.told(live)?;
     let session = SessionFacts {
         id: live.session.id,
         calls,
         integrity: Integrity::User,
         posture: live.posture(),
-        lineage: told.lineage,
-        markings: told.markings,
+        lineage,
+        markings,
     };
     Ok(Facts { session: Some(session), supported: live.supported.clone(), ..Facts::default() })
 }
@@ -530,24 +489,6 @@ fn unlisted(operation: &Operation<'_>, name: &ActionName) -> Reason {
 #[expect(clippy::expect_used, reason = "the literal is a valid action name; the test below tries it")]
 fn fallback_name(server: &str) -> ActionName {
     ActionName::tool(server, "?").unwrap_or_else(|_| "unknown/?".parse().expect("a valid literal"))
-}
-
-fn shown(asked: &Asked<'_>, judgement: &Judgement) -> Shown {
-    let principal = |(role, who): (cordon_core::Role, &Principal)| {
-        format!("{} {}:{}", role.as_str(), who.kind.as_str(), who.id).into()
-    };
-    Shown {
-        action: asked.request.action.name().as_str().into(),
-        resource: format!("{} {}", asked.request.resource.kind.as_str(), asked.request.resource.id).into(),
-        principals: asked.request.chain.members().map(principal).collect(),
-        arguments: asked.arguments.map_or_else(|| "{}".into(), |node| node.to_string().into()),
-        reasons: judgement
-            .reasons
-            .iter()
-            .map(|reason| format!("{} [{}]", reason.message, reason.rule).into())
-            .collect(),
-        bundle: judgement.bundle,
-    }
 }
 
 fn what(request: &Request) -> Box<str> {

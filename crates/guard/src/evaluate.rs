@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use cordon_core::json::Node;
 use cordon_core::{ActionName, Facts, Judgement, Request, SessionId, Timestamp};
-
 use cordon_ledger::{Level, Receipt};
 use cordon_workflow::Approval;
 

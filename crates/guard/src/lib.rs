@@ -7,6 +7,7 @@
 
 mod access;
 mod approvers;
+mod asking;
 mod attempt;
 mod authorize;
 mod backlog;

@@ -9,7 +9,7 @@ mod exposure;
 mod habit;
 mod profile;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +39,9 @@ pub(crate) struct Profiles {
     /// When they were kept last, in microseconds.
     kept: AtomicU64,
 }
+
+/// The tools whose results a session was given, and what those are marked.
+type Told = (Arc<BTreeSet<Box<str>>>, Arc<BTreeSet<Marking>>);
 
 /// What is looked at for the signals of one attempt.
 pub(crate) struct Observed<'o> {
@@ -197,9 +200,11 @@ impl Shared {
         Ok(exposure)
     }
 
-    /// What the session was told and marked, as policies see it.
-    pub(crate) fn told(&self, live: &Live) -> Result<Exposure, StoreDown> {
-        Ok(self.exposure(live)?.clone().unwrap_or_default())
+    /// Whose results the session was given, and what they are marked.
+    pub(crate) fn told(&self, live: &Live) -> Result<Told, StoreDown> {
+        let exposure = self.exposure(live)?;
+        let exposure = exposure.as_ref().unwrap_or(&NOTHING);
+        Ok((Arc::clone(&exposure.lineage), Arc::clone(&exposure.markings)))
     }
 
     /// Adds what a result brings to a session before it is handed over.
