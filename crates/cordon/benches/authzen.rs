@@ -13,14 +13,16 @@
     reason = "a bench that cannot run stops"
 )]
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod support;
 
-const CORDON: &str = env!("CARGO_BIN_EXE_cordon");
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Instant;
+
+use support::{Disk, Running, cpu_ticks, percentile, run};
+
 const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/authzen");
 const ROUNDS: usize = 10;
 const BATCH: usize = 32;
@@ -83,16 +85,6 @@ fn main() {
     println!("{:<26} {p50:>9.0} {p99:>9.0}", "append+fdatasync");
 }
 
-/// A child that ends with the bench.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Makes a directory with the signed bundle and starts `cordon serve` in it.
 fn serve(dir: &Path) -> (Running, u16, String) {
     run(dir, &["init", "."]);
@@ -105,32 +97,7 @@ fn serve(dir: &Path) -> (Running, u16, String) {
         }
     }
     run(dir, &["policy", "build"]);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = cordon(dir);
-    let child = command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]).stdout(Stdio::null());
-    let child = Running(child.stderr(Stdio::null()).spawn().unwrap());
-    for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            let token = fs::read_to_string(dir.join(".cordon/tokens/pep")).unwrap();
-            return (child, port, token.trim().to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("cordon serve did not listen");
-}
-
-fn cordon(dir: &Path) -> Command {
-    let mut command = Command::new(CORDON);
-    command
-        .current_dir(dir)
-        .env("XDG_CONFIG_HOME", dir.join("config"))
-        .env("XDG_STATE_HOME", dir.join("state"));
-    command
-}
-
-fn run(dir: &Path, args: &[&str]) {
-    let output = cordon(dir).args(args).output().unwrap();
-    assert!(output.status.success(), "cordon {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    support::serve(dir, "pep")
 }
 
 /// One kept-alive connection.
@@ -176,38 +143,4 @@ impl Client {
         assert!(first.contains(&format!(" {status} ")) && answer.contains(says), "{first}{answer}");
         took.as_secs_f64() * 1e6
     }
-}
-
-/// A bare append and `fdatasync` into a prewritten file.
-struct Disk {
-    file: File,
-}
-
-impl Disk {
-    fn new(dir: &Path) -> Self {
-        let mut file = File::create(dir.join("bare")).unwrap();
-        file.write_all(&vec![0; 16 << 20]).unwrap();
-        file.sync_all().unwrap();
-        file.seek(SeekFrom::Start(0)).unwrap();
-        Self { file }
-    }
-
-    fn append(&mut self) -> f64 {
-        let start = Instant::now();
-        self.file.write_all(&[7; 2_048]).unwrap();
-        self.file.sync_data().unwrap();
-        start.elapsed().as_secs_f64() * 1e6
-    }
-}
-
-fn percentile(samples: &mut [f64], percent: usize) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[(samples.len() * percent / 100).min(samples.len() - 1)]
-}
-
-/// User and system time in ticks of 10 ms (`proc(5)`).
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }

@@ -12,15 +12,18 @@
     reason = "a bench that cannot run stops"
 )]
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use support::{Disk, Running, cpu_ticks, percentile, run};
 
 const UPSTREAM: &str = "CORDON_BENCH_UPSTREAM";
-const CORDON: &str = env!("CARGO_BIN_EXE_cordon");
 const ROUNDS: usize = 10;
 const TEXT: &str = "sixty-four bytes of an argument, which a policy reads as a text.";
 
@@ -67,16 +70,6 @@ fn main() {
     println!("resident          {:12} KiB", resident_kib(cordon.0.id()));
 }
 
-/// A child that ends with the bench.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn echo() -> (Running, u16) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let mut child = Running(command.env(UPSTREAM, "1").stdout(Stdio::piped()).spawn().unwrap());
@@ -94,18 +87,7 @@ fn serve(dir: &Path, upstream: u16) -> (Running, u16, String) {
     let mut config = fs::OpenOptions::new().append(true).open(dir.join("cordon.toml")).unwrap();
     writeln!(config, "[[mcp.server]]\nname = \"bench\"\nurl = \"http://127.0.0.1:{upstream}/mcp\"").unwrap();
     run(dir, &["policy", "build"]);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = cordon(dir);
-    let child = command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]).stdout(Stdio::null());
-    let child = Running(child.stderr(Stdio::null()).spawn().unwrap());
-    for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            let token = fs::read_to_string(dir.join(".cordon/tokens/agent")).unwrap();
-            return (child, port, token.trim().to_owned());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("cordon serve did not listen");
+    support::serve(dir, "agent")
 }
 
 const PERMISSIONS: &str = r#"
@@ -119,20 +101,6 @@ effect = "read"
 limits = { rate_per_min = 1000000, concurrency = 64 }
 input_schema = '{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}'
 "#;
-
-fn cordon(dir: &Path) -> Command {
-    let mut command = Command::new(CORDON);
-    command
-        .current_dir(dir)
-        .env("XDG_CONFIG_HOME", dir.join("config"))
-        .env("XDG_STATE_HOME", dir.join("state"));
-    command
-}
-
-fn run(dir: &Path, args: &[&str]) {
-    let output = cordon(dir).args(args).output().unwrap();
-    assert!(output.status.success(), "cordon {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// One kept-alive connection that sends the same bytes again and again.
 struct Client {
@@ -216,40 +184,6 @@ impl Client {
             }
         }
     }
-}
-
-/// A bare append and `fdatasync` into a prewritten file.
-struct Disk {
-    file: File,
-}
-
-impl Disk {
-    fn new(dir: &Path) -> Self {
-        let mut file = File::create(dir.join("bare")).unwrap();
-        file.write_all(&vec![0; 64 << 20]).unwrap();
-        file.sync_all().unwrap();
-        file.seek(SeekFrom::Start(0)).unwrap();
-        Self { file }
-    }
-
-    fn append(&mut self) -> f64 {
-        let start = Instant::now();
-        self.file.write_all(&[7; 2_048]).unwrap();
-        self.file.sync_data().unwrap();
-        start.elapsed().as_secs_f64() * 1e6
-    }
-}
-
-fn percentile(samples: &mut [f64], percent: usize) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[(samples.len() * percent / 100).min(samples.len() - 1)]
-}
-
-/// User and system time in ticks of 10 ms (`proc(5)`).
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Microseconds of CPU per call for each thread that used any.
